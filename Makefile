@@ -1,0 +1,49 @@
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-slow lint bench notebooks clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# Made again only when the dependencies change, so a second run installs nothing.
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "gssm needs Python 3.11 or newer, and $(PYTHON) is not: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(PIP) torch==2.13.0 -c constraints.txt
+	$(PIP) -e ".[dev]" -c constraints.txt
+	@touch $@
+
+demo: $(STAMP) ## Run the whole line, offline, on a simulated scene
+	$(BIN)/gssm demo
+
+lint: $(STAMP) ## Check style, types and the direction of imports
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy gssm
+	$(BIN)/lint-imports
+
+# Dask owns the cores: BLAS and OpenMP get one thread, as in production.
+test test-slow: export OMP_NUM_THREADS = 1
+
+test: lint ## Lint, then run the tests
+	$(BIN)/pytest -n 2
+
+test-slow: $(STAMP) ## Run the tests that take minutes
+	$(BIN)/pytest -m slow
+
+bench: $(STAMP) ## Run the benchmarks
+	$(BIN)/python benchmarks/run.py
+
+notebooks: $(STAMP) ## Run every notebook; an error in one is fatal
+	$(BIN)/jupytext --to ipynb notebooks/*.py
+	$(BIN)/jupyter-execute --inplace notebooks/*.ipynb
+
+clean: ## Remove caches and outputs; keeps .venv
+	rm -rf dist gssm-demo .hypothesis .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -f notebooks/*.ipynb
+	find gssm tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
