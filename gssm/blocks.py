@@ -1,0 +1,74 @@
+"""Numpy kernels on xarray: one function, the same numbers in memory and on Dask."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import xarray as xr
+
+Array = np.ndarray[Any, Any]
+
+
+def elementwise(function: Callable[..., Any], *arrays: xr.DataArray, **options: Any) -> xr.DataArray:
+    """Apply a numpy function value by value, lazily on Dask, in float32."""
+    result: xr.DataArray = xr.apply_ufunc(
+        function,
+        *(array.astype(np.float32, copy=False) for array in arrays),
+        kwargs=options,
+        dask="parallelized",
+        output_dtypes=[np.float32],
+        keep_attrs=False,
+    )
+    return result
+
+
+def map_kernel(
+    kernel: Callable[..., Array],
+    arrays: Sequence[xr.DataArray],
+    template: xr.DataArray,
+    dtype: Any,
+    outputs: int | None = None,
+    **options: Any,
+) -> Any:
+    """Call a kernel once per block with the matching block of every array.
+
+    Parameters
+    ----------
+    kernel
+        Takes numpy blocks that broadcast against each other, and the options.
+    template
+        An array with every dimension, whose dimensions and chunks the result has.
+    dtype
+        Of the result; stated, so that the kernel never runs to find out.
+    outputs
+        Length of a leading axis that the kernel adds, if it adds one.
+
+    Returns
+    -------
+    numpy.ndarray or dask.array.Array
+    """
+    full = [_full_rank(array, template) for array in arrays]
+    if template.chunks is None:
+        return kernel(*(array.values for array in full), **options)
+    leading = {} if outputs is None else {"new_axis": 0, "chunks": ((outputs,), *template.chunks)}
+    return da.map_blocks(  # type: ignore[no-untyped-call]
+        kernel,
+        *(array.data for array in full),
+        dtype=dtype,
+        meta=np.empty((0,) * (template.ndim + (outputs is not None)), dtype),
+        **leading,
+        **options,
+    )
+
+
+def _full_rank(array: xr.DataArray, template: xr.DataArray) -> xr.DataArray:
+    """Give an array every dimension of the template, of length 1 where it has none."""
+    missing = [d for d in template.dims if d not in array.dims]
+    full = array.expand_dims(missing).transpose(*template.dims)
+    # A numpy array beside Dask arrays is cut like the template.
+    return full.chunk({d: c for d, c in template.chunksizes.items() if full.sizes[d] > 1}) if (
+        template.chunks is not None
+    ) else full
