@@ -12,7 +12,9 @@ import xarray as xr
 Array = np.ndarray[Any, Any]
 
 
-def elementwise(function: Callable[..., Any], *arrays: xr.DataArray, **options: Any) -> xr.DataArray:
+def elementwise(
+    function: Callable[..., Any], *arrays: xr.DataArray, **options: Any
+) -> xr.DataArray:
     """Apply a numpy function value by value, lazily on Dask, in float32."""
     result: xr.DataArray = xr.apply_ufunc(
         function,
@@ -54,7 +56,7 @@ def map_kernel(
     if template.chunks is None:
         return kernel(*(array.values for array in full), **options)
     leading = {} if outputs is None else {"new_axis": 0, "chunks": ((outputs,), *template.chunks)}
-    return da.map_blocks(  # type: ignore[no-untyped-call]
+    return da.map_blocks(
         kernel,
         *(array.data for array in full),
         dtype=dtype,
@@ -69,6 +71,8 @@ def _full_rank(array: xr.DataArray, template: xr.DataArray) -> xr.DataArray:
     missing = [d for d in template.dims if d not in array.dims]
     full = array.expand_dims(missing).transpose(*template.dims)
     # A numpy array beside Dask arrays is cut like the template.
-    return full.chunk({d: c for d, c in template.chunksizes.items() if full.sizes[d] > 1}) if (
-        template.chunks is not None
-    ) else full
+    return (
+        full.chunk({d: c for d, c in template.chunksizes.items() if full.sizes[d] > 1})
+        if (template.chunks is not None)
+        else full
+    )

@@ -4,7 +4,7 @@ Each one names the thing, the cause and the argument that fixes it, and inherits
 the builtin that a user would catch::
 
     GssmError
-    ├── RequestError            (ValueError)       a bounding box, date range or option that cannot be served
+    ├── RequestError            (ValueError)       a box, date range or option that cannot be served
     ├── UnknownCatalogError     (ValueError)       no such catalogue, collection or level
     ├── CatalogUnreachableError (ConnectionError)  the STAC server did not answer
     ├── EmptySearchError        (LookupError)      the search found nothing to map

@@ -77,7 +77,10 @@ class WaterCloud:
     @classmethod
     def from_dict(cls, record: dict[str, Any]) -> WaterCloud:
         """Inverse of `to_dict`."""
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in record.items()})
+        values: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in record.items()
+        }
+        return cls(**values)
 
 
 def vegetation_terms(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -242,7 +242,7 @@ def check(cube: xr.Dataset, required: Iterable[str]) -> None:
         _check_values(cube[name])
 
 
-BACKSCATTER = ("vv", "vh")
+BACKSCATTER: tuple[Literal["vv", "vh"], ...] = ("vv", "vh")
 
 
 def _check_units(array: xr.DataArray, variable: Variable, required: bool) -> None:

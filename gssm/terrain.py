@@ -15,7 +15,7 @@ Kernel = Callable[[FloatArray, FloatArray], FloatArray]
 
 def slope(north: FloatArray, east: FloatArray) -> FloatArray:
     """Slope in degrees from the rise per metre towards north and east."""
-    return np.rad2deg(np.arctan(np.hypot(north, east)))
+    return np.asarray(np.rad2deg(np.arctan(np.hypot(north, east))))
 
 
 def aspect_sin(north: FloatArray, east: FloatArray) -> FloatArray:
@@ -35,7 +35,7 @@ def terrain(dsm: xr.DataArray, kernel: Kernel) -> xr.DataArray:
     Dask, blocks overlap by one pixel, so that chunking changes nothing.
     """
     dsm = dsm.transpose(..., "y", "x").astype(np.float32, copy=False)
-    options = {"kernel": kernel, "dy": spacing(dsm, "y"), "dx": spacing(dsm, "x")}
+    options: dict[str, Any] = {"kernel": kernel, "dy": spacing(dsm, "y"), "dx": spacing(dsm, "x")}
     if dsm.chunks is None:
         return dsm.copy(data=_apply(dsm.values, **options))
     overlap = {axis: int(axis >= dsm.ndim - 2) for axis in range(dsm.ndim)}
@@ -62,7 +62,7 @@ def _apply(dsm: FloatArray, kernel: Kernel, dy: float, dx: float) -> FloatArray:
         return np.full(dsm.shape, np.nan, np.float32)
     # y runs north to south (dy < 0) or the other way: the sign of dy takes care of it.
     north, east = np.gradient(dsm, dy, dx, axis=(-2, -1))
-    return kernel(north, east).astype(np.float32)
+    return kernel(np.asarray(north), np.asarray(east)).astype(np.float32)
 
 
 def _per_steepness(component: FloatArray, north: FloatArray, east: FloatArray) -> FloatArray:

@@ -1,0 +1,93 @@
+"""gssm: surface soil moisture at 10 m from Sentinel-1, Sentinel-2, Landsat and elevation.
+
+The whole line in five lines::
+
+    import gssm
+    items = gssm.search(bbox, "2018-05-01/2018-09-30", catalog="planetary-computer")
+    cube = gssm.open_cube(items, bbox=bbox)
+    sm = gssm.predict(cube)
+    gssm.to_zarr(sm, "soil_moisture.zarr")
+
+Importing gssm loads xarray and nothing heavy; each verb brings what it needs. The
+only side effect is the accessor ``ds.gssm`` on xarray datasets.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from gssm import accessor as _accessor
+
+if TYPE_CHECKING:
+    from gssm.align import open_cube
+    from gssm.archive.store import to_zarr
+    from gssm.correct import correct
+    from gssm.errors import GssmError, GssmWarning
+    from gssm.features import build_features
+    from gssm.matchups import matchups
+    from gssm.models.bundle import load_model
+    from gssm.models.ensemble import Model
+    from gssm.physics import WaterCloud
+    from gssm.predict import predict
+    from gssm.schema import FeatureSpec
+    from gssm.search import search
+    from gssm.training.crossval import cross_validate
+    from gssm.training.evaluate import evaluate
+    from gssm.training.samples import read_samples
+    from gssm.training.train import train
+
+__all__ = [
+    "FeatureSpec",
+    "GssmError",
+    "GssmWarning",
+    "Model",
+    "WaterCloud",
+    "build_features",
+    "correct",
+    "cross_validate",
+    "evaluate",
+    "load_model",
+    "matchups",
+    "open_cube",
+    "predict",
+    "read_samples",
+    "search",
+    "to_zarr",
+    "train",
+]
+
+_HOMES = {
+    "FeatureSpec": "gssm.schema",
+    "GssmError": "gssm.errors",
+    "GssmWarning": "gssm.errors",
+    "Model": "gssm.models.ensemble",
+    "WaterCloud": "gssm.physics",
+    "build_features": "gssm.features",
+    "correct": "gssm.correct",
+    "cross_validate": "gssm.training.crossval",
+    "evaluate": "gssm.training.evaluate",
+    "load_model": "gssm.models.bundle",
+    "matchups": "gssm.matchups",
+    "open_cube": "gssm.align",
+    "predict": "gssm.predict",
+    "read_samples": "gssm.training.samples",
+    "search": "gssm.search",
+    "to_zarr": "gssm.archive.store",
+    "train": "gssm.training.train",
+}
+
+_accessor.register()
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return version("gssm")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'gssm' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -1,0 +1,160 @@
+"""Cube (or table) -> exactly the variables of a feature spec, in its order.
+
+The same code serves a cube of pixels and a table of station samples, so that
+training and serving cannot differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from gssm import physics, schema
+from gssm.blocks import elementwise
+from gssm.correct import linear_power, soil_backscatter
+from gssm.physics import WaterCloud
+from gssm.schema import FeatureSpec
+from gssm.terrain import Kernel, aspect_cos, aspect_sin, slope, terrain
+
+FloatArray = np.ndarray[Any, np.dtype[np.floating[Any]]]
+
+
+def build_features(
+    cube: xr.Dataset,
+    spec: str | FeatureSpec = "l2",
+    water_cloud: WaterCloud | None = None,
+) -> xr.Dataset:
+    """Return the features of a spec, lazy where the cube is lazy.
+
+    Parameters
+    ----------
+    cube
+        Canonical cube, or a dataset of samples along one dimension with ``time``.
+    spec
+        ``"l2"``, ``"paper33"`` or a `FeatureSpec`.
+    water_cloud
+        Parameters for ``vv_soil`` and ``vh_soil`` where the cube lacks them.
+
+    Returns
+    -------
+    xarray.Dataset
+        One float32 variable per feature, in the order of the spec. A feature whose
+        inputs the cube lacks is NaN everywhere; trees and TabNet take that as missing.
+
+    Raises
+    ------
+    CubeError
+        Backscatter is missing or a variable has wrong units.
+    """
+    spec = schema.resolve_spec(spec)
+    schema.check(cube, schema.BACKSCATTER)
+    features = {name: _feature(cube, name, water_cloud or WaterCloud()) for name in spec.features}
+    coords = {k: v for k, v in cube.coords.items() if k in cube.dims or k == "spatial_ref"}
+    return xr.Dataset(features, coords=coords, attrs={**cube.attrs, "feature_spec": spec.name})
+
+
+def _feature(cube: xr.Dataset, name: str, water_cloud: WaterCloud) -> xr.DataArray:
+    if name in cube:
+        array = cube[name]
+    else:
+        rule = next((r for r in RULES.get(name, ()) if all(n in cube for n in r.needs)), None)
+        array = rule.make(cube, water_cloud) if rule else xr.full_like(cube["vv"], np.nan)
+    array = array.astype(np.float32, copy=False).rename(name).drop_attrs()
+    return array.assign_attrs(schema.VARIABLES[name].attrs)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One way to make a feature: the variables it needs and the function that makes it."""
+
+    needs: tuple[str, ...]
+    make: Callable[[xr.Dataset, WaterCloud], xr.DataArray]
+
+
+def _decibel(polarization: str) -> Rule:
+    return Rule(
+        (polarization,),
+        lambda cube, _: elementwise(physics.linear_to_decibel, linear_power(cube, polarization)),
+    )
+
+
+def _decibel_difference(vh: FloatArray, vv: FloatArray) -> FloatArray:
+    return physics.linear_to_decibel(vh) - physics.linear_to_decibel(vv)
+
+
+def _cross_ratio(cube: xr.Dataset, _: WaterCloud) -> xr.DataArray:
+    return elementwise(_decibel_difference, linear_power(cube, "vh"), linear_power(cube, "vv"))
+
+
+def _index(a: str, b: str) -> Rule:
+    return Rule(
+        (a, b), lambda cube, _: elementwise(physics.normalized_difference, cube[a], cube[b])
+    )
+
+
+def _soil(name: str) -> Rule:
+    return Rule(
+        ("vv", "vh", "incidence_angle", "s2_b4", "s2_b8"),
+        lambda cube, water_cloud: soil_backscatter(cube, water_cloud)[name],
+    )
+
+
+def _day_of_year(function: Callable[[Any], Any]) -> Rule:
+    return Rule(("time",), lambda cube, _: function(2 * np.pi * cube["time"].dt.dayofyear / 365.25))
+
+
+def _terrain(kernel: Kernel) -> Rule:
+    return Rule(("dsm", "y", "x"), lambda cube, _: terrain(cube["dsm"], kernel))
+
+
+def _of_aspect(function: Callable[[Any], Any]) -> Rule:
+    return Rule(("aspect",), lambda cube, _: function(np.deg2rad(cube["aspect"])))
+
+
+def _geographic(index: int) -> Rule:
+    def make(cube: xr.Dataset, _: WaterCloud) -> xr.DataArray:
+        y, x = xr.broadcast(cube["y"], cube["x"])
+        chunks = {k: v for k, v in cube["vv"].chunksizes.items() if k in ("y", "x")}
+        result: xr.DataArray = xr.apply_ufunc(
+            _to_geographic,
+            x.chunk(chunks) if chunks else x,
+            y.chunk(chunks) if chunks else y,
+            kwargs={"crs_wkt": cube["spatial_ref"].attrs["crs_wkt"], "index": index},
+            dask="parallelized",
+            output_dtypes=[np.float32],
+        )
+        return result
+
+    return Rule(("y", "x", "spatial_ref"), make)
+
+
+def _to_geographic(x: FloatArray, y: FloatArray, crs_wkt: str, index: int) -> FloatArray:
+    from pyproj import Transformer
+
+    transformer = Transformer.from_crs(crs_wkt, "EPSG:4326", always_xy=True)
+    return np.asarray(transformer.transform(x, y)[index], dtype=np.float32)
+
+
+# In order of preference, the ways to make each derived feature.
+RULES: dict[str, tuple[Rule, ...]] = {
+    "vv_db": (_decibel("vv"),),
+    "vh_db": (_decibel("vh"),),
+    "vh_minus_vv_db": (Rule(("vv", "vh"), _cross_ratio),),
+    "vv_soil": (_soil("vv_soil"),),
+    "vh_soil": (_soil("vh_soil"),),
+    "s2_ndvi": (_index("s2_b8", "s2_b4"),),
+    "s2_ndmi": (_index("s2_b8", "s2_b11"),),
+    "landsat_ndvi": (_index("landsat_b5", "landsat_b4"),),
+    "landsat_ndmi": (_index("landsat_b5", "landsat_b6"),),
+    "slope": (_terrain(slope),),
+    "aspect_sin": (_of_aspect(np.sin), _terrain(aspect_sin)),
+    "aspect_cos": (_of_aspect(np.cos), _terrain(aspect_cos)),
+    "day_of_year_sin": (_day_of_year(np.sin),),
+    "day_of_year_cos": (_day_of_year(np.cos),),
+    "longitude": (_geographic(0),),
+    "latitude": (_geographic(1),),
+}
