@@ -1,0 +1,1 @@
+"""Members, ensemble and bundles of models."""

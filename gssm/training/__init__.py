@@ -1,0 +1,1 @@
+"""Samples, training, cross-validation and evaluation."""
