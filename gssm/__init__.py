@@ -14,8 +14,10 @@ only side effect is the accessor ``ds.gssm`` on xarray datasets.
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from importlib.metadata import version
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from gssm import accessor as _accessor
@@ -78,6 +80,21 @@ _HOMES = {
     "train": "gssm.training.train",
 }
 
+
+class _Package(ModuleType):
+    """The package, whose public names are its verbs even where a module has the same name.
+
+    Python sets ``gssm.predict`` to the module of that name when it is imported, which
+    would shadow the function.
+    """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _HOMES and isinstance(value, ModuleType):
+            return
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
 _accessor.register()
 
 

@@ -10,6 +10,10 @@ import numpy as np
 import xarray as xr
 
 FloatArray = np.ndarray[Any, np.dtype[np.floating[Any]]]
+# Metres. Global elevation models have pixels of 30 m and often whole metres: a gradient
+# over less would measure their interpolation and rounding, not the ground.
+BASELINE = 30.0
+
 Kernel = Callable[[FloatArray, FloatArray], FloatArray]
 
 
@@ -31,14 +35,19 @@ def aspect_cos(north: FloatArray, east: FloatArray) -> FloatArray:
 def terrain(dsm: xr.DataArray, kernel: Kernel) -> xr.DataArray:
     """Apply a terrain kernel to elevation with dimensions ``y`` and ``x`` in metres.
 
-    The gradient is the central difference, one-sided at the border of the grid; on
-    Dask, blocks overlap by one pixel, so that chunking changes nothing.
+    The gradient is taken over `BASELINE` to either side, less at the border of the
+    grid; on Dask, blocks overlap by as much, so that chunking changes nothing.
     """
     dsm = dsm.transpose(..., "y", "x").astype(np.float32, copy=False)
-    options: dict[str, Any] = {"kernel": kernel, "dy": spacing(dsm, "y"), "dx": spacing(dsm, "x")}
+    steps = {d: _steps(spacing(dsm, d)) for d in ("y", "x")}
+    options: dict[str, Any] = {
+        "kernel": kernel,
+        "y": (steps["y"], spacing(dsm, "y")),
+        "x": (steps["x"], spacing(dsm, "x")),
+    }
     if dsm.chunks is None:
         return dsm.copy(data=_apply(dsm.values, **options))
-    overlap = {axis: int(axis >= dsm.ndim - 2) for axis in range(dsm.ndim)}
+    overlap = {axis: steps.get(str(d), 0) for axis, d in enumerate(dsm.dims)}
     values = da.map_overlap(
         _apply,
         dsm.data,
@@ -57,12 +66,30 @@ def spacing(array: xr.DataArray, dimension: str) -> float:
     return float(coordinate[1] - coordinate[0]) if coordinate.size > 1 else float("nan")
 
 
-def _apply(dsm: FloatArray, kernel: Kernel, dy: float, dx: float) -> FloatArray:
+def _steps(distance: float) -> int:
+    """Pixels that make the baseline, at least one."""
+    return max(1, round(BASELINE / abs(distance))) if np.isfinite(distance) else 1
+
+
+def _apply(
+    dsm: FloatArray, kernel: Kernel, y: tuple[int, float], x: tuple[int, float]
+) -> FloatArray:
     if min(dsm.shape[-2:]) < 2:
         return np.full(dsm.shape, np.nan, np.float32)
-    # y runs north to south (dy < 0) or the other way: the sign of dy takes care of it.
-    north, east = np.gradient(dsm, dy, dx, axis=(-2, -1))
-    return kernel(np.asarray(north), np.asarray(east)).astype(np.float32)
+    # y runs north to south (negative spacing) or the other way: the sign takes care of it.
+    north, east = _gradient(dsm, -2, *y), _gradient(dsm, -1, *x)
+    return kernel(north, east).astype(np.float32)
+
+
+def _gradient(dsm: FloatArray, axis: int, steps: int, distance: float) -> FloatArray:
+    """Rise per metre between the pixels this many steps ahead and behind."""
+    size = dsm.shape[axis]
+    ahead = np.minimum(np.arange(size) + steps, size - 1)
+    behind = np.maximum(np.arange(size) - steps, 0)
+    shape = [1] * dsm.ndim
+    shape[axis] = size
+    run = ((ahead - behind) * distance).reshape(shape).astype(dsm.dtype)
+    return np.asarray((np.take(dsm, ahead, axis) - np.take(dsm, behind, axis)) / run)
 
 
 def _per_steepness(component: FloatArray, north: FloatArray, east: FloatArray) -> FloatArray:

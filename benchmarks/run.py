@@ -1,0 +1,134 @@
+"""Speed and memory, as ratios where a machine's noise would blur a number.
+
+    python benchmarks/run.py            # everything, a few minutes
+    python benchmarks/run.py import     # one of: import, graph, memory
+
+Each line says what was measured, the figure and the limit it is held against.
+"""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+Line = tuple[str, str, str]
+
+WHOLE_TILE = (499_980, 5_490_240, 609_780, 5_600_040)  # 31UDR/31UDS size: 10980 x 10980 of 10 m
+
+
+def import_time(rounds: int = 11) -> Iterator[Line]:
+    """Interleaved, so that a slow moment of the machine hits both."""
+    ratios = []
+    for _ in range(rounds):
+        base, ours = (_import_seconds(name) for name in ("xarray", "gssm"))
+        ratios.append(ours / base)
+    yield "import gssm / import xarray, median", f"{statistics.median(ratios):.2f}", "<= 1.3"
+    loaded = subprocess.run(
+        [sys.executable, "-c", "import gssm, sys; print(*sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    heavy = sorted({"torch", "rasterio", "xgboost"} & set(loaded))
+    yield "heavy modules that import gssm loads", ", ".join(heavy) or "none", "none"
+
+
+def _import_seconds(name: str) -> float:
+    program = f"import time; t = time.perf_counter(); import {name}; print(time.perf_counter() - t)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    return float(done.stdout)
+
+
+def graph() -> Iterator[Line]:
+    """One month over a whole Sentinel-2 tile, from items that have no pixels."""
+    import cloudpickle
+    import dask
+    from odc.geo.geobox import GeoBox
+
+    import gssm
+    from gssm.simulate import simulate_items
+
+    grid = GeoBox.from_bbox(WHOLE_TILE, crs="EPSG:32631", resolution=10, tight=True)
+    items = simulate_items(bbox=(3.0, 49.5, 4.6, 50.6), start="2018-05-01", days=30)
+    seconds = []
+    for _ in range(5):
+        start = time.perf_counter()
+        cube = gssm.open_cube(items, grid=grid)
+        seconds.append(time.perf_counter() - start)
+    yield "open_cube, month x tile, s, median of 5", f"{statistics.median(seconds):.2f}", "<= 5"
+
+    chunks = cube["vv"].data.npartitions
+    (optimized,) = dask.optimize(cube)
+    tasks = dict(optimized.__dask_graph__())
+    per = len(tasks) / chunks / len(cube.data_vars)
+    yield "tasks per chunk and variable, cube", f"{per:.1f}", "a few"
+
+    start = time.perf_counter()
+    product = gssm.predict(cube)
+    yield "predict, same cube, s", f"{time.perf_counter() - start:.2f}", ""
+    small = product.isel(time=[0, 1], y=slice(0, 2048), x=slice(0, 2048))
+    (optimized,) = dask.optimize(small)
+    sizes = [len(cloudpickle.dumps(t)) for t in dict(optimized.__dask_graph__()).values()]
+    yield "largest pickled task, bytes", f"{max(sizes)}", "< 10000"
+
+
+SCORE_BLOCK = """
+import resource, time
+import numpy as np, dask
+import gssm
+from gssm.predict import predict
+from cubes import make_cube
+dask.config.set(scheduler="synchronous")
+cube = make_cube(shape=(1, {size}, {size}), missing=0.0).drop_vars(["s2_mask", "landsat_mask"])
+cube = cube.chunk({{"y": {size}, "x": {size}}})
+lazy = predict(cube)
+lazy.isel(y=slice(0, 8), x=slice(0, 8)).compute()
+start = time.perf_counter()
+lazy.compute()
+print(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6)
+"""
+
+
+def memory() -> Iterator[Line]:
+    """Scoring one chunk in a process of its own, one thread."""
+    for size in (512, 1024):
+        seconds, gigabytes = _score(size)
+        rate = size * size / seconds
+        yield f"peak memory, {size} x {size} chunk, GB", f"{gigabytes:.2f}", "< 2 at 1024"
+        yield f"pixels per second, one thread, {size}", f"{rate:,.0f}", ""
+
+
+def _score(size: int) -> tuple[float, float]:
+    from pathlib import Path
+
+    done = subprocess.run(
+        [sys.executable, "-c", SCORE_BLOCK.format(size=size)],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parent.parent / "tests",
+    )
+    seconds, gigabytes = map(float, done.stdout.split())
+    return seconds, gigabytes
+
+
+BENCHMARKS: dict[str, Callable[[], Iterator[Line]]] = {
+    "import": import_time,
+    "graph": graph,
+    "memory": memory,
+}
+
+
+def main(names: list[str]) -> None:
+    for name in names or BENCHMARKS:
+        for what, figure, limit in BENCHMARKS[name]():
+            print(f"{what:<48} {figure:>12}   {limit}", flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

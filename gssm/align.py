@@ -1,0 +1,150 @@
+"""The one join: images of every sensor -> one cube on one grid, lazily."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import xarray as xr
+from odc.geo.geobox import GeoBox
+from odc.geo.xr import xr_coords
+from rasterio.enums import Resampling
+
+from gssm import schema
+from gssm.catalogs import COLLECTIONS, OPTICAL_ROLES, Observation
+from gssm.errors import RequestError
+from gssm.grid import make_grid, stated_bbox
+from gssm.load import Layer, Source, read_layers
+from gssm.optical import PREFIXES, read_optical
+from gssm.pairing import Acquisition, acquisitions, observations
+from gssm.request import check_bbox, check_window
+from gssm.sentinel1 import read_radar
+
+CHUNKS: dict[str, int] = {"y": 1024, "x": 1024}
+
+
+def open_cube(
+    items: Iterable[Any],
+    *,
+    bbox: Sequence[float] | None = None,
+    grid: GeoBox | None = None,
+    resolution: float = 10,
+    window: str = "3D",
+    chunks: Mapping[str, int] | None = None,
+) -> xr.Dataset:
+    """Build the lazy datacube of a place: one time step per Sentinel-1 acquisition.
+
+    No pixel is read. Each optical pixel comes from the nearest unobscured observation
+    in the window; ``s2_age`` and ``landsat_age`` say how far away in time it is.
+
+    Parameters
+    ----------
+    items
+        What `gssm.search` returned, or any pystac items or item dictionaries.
+    bbox
+        West, south, east, north in degrees; the searched box by default.
+    grid
+        An odc-geo ``GeoBox`` (projected, metres) to use instead of bbox and resolution.
+    resolution
+        Pixel size in metres; edges are snapped to its multiples.
+    window
+        Largest time between radar and optical image, either way.
+    chunks
+        Pixels of a chunk, ``{"y": 1024, "x": 1024}`` by default.
+
+    Returns
+    -------
+    xarray.Dataset
+        Dimensions ``(time, y, x)``; variables as in `gssm.schema.VARIABLES`. Bands that
+        no image has are NaN.
+
+    Raises
+    ------
+    RequestError
+        The box, grid, window or chunks cannot be served.
+    EmptySearchError
+        There is no usable Sentinel-1 item.
+    """
+    items = list(items) if not hasattr(items, "extra_fields") else items
+    described = observations(items)
+    passes = acquisitions(described, check_window(window))
+    if grid is None:
+        box = check_bbox(bbox) if bbox is not None else stated_bbox(items, described)
+        grid = make_grid(box, resolution)
+    sizes = _chunk_sizes(chunks)
+
+    variables, failed = read_radar(passes, grid, sizes)
+    for role in OPTICAL_ROLES:
+        optical, unreadable = read_optical(passes, role, grid, sizes)
+        variables |= optical
+        failed = failed | unreadable
+    elevation, unreadable = _read_elevation(described, grid, sizes)
+    variables["read_failed"] = failed | unreadable[None]
+
+    data_vars = {name: (("time", "y", "x"), array) for name, array in variables.items()}
+    cube = xr.Dataset(
+        {**data_vars, "dsm": (("y", "x"), elevation)},
+        coords={**xr_coords(grid), **_time_coords(passes)},
+        attrs={"title": "gssm datacube", "source_items": _item_ids(passes, described)},
+    )
+    for name in cube.data_vars:
+        cube[name].attrs = {**schema.VARIABLES[str(name)].attrs, "grid_mapping": "spatial_ref"}
+    for polarization in schema.BACKSCATTER:
+        cube[polarization].attrs["backscatter_convention"] = "sigma0"
+    for prefix in PREFIXES.values():
+        cube[f"{prefix}_mask"].attrs |= {
+            "flag_values": np.arange(6, dtype=np.uint8),
+            "flag_meanings": schema.MASK_MEANINGS,
+        }
+    return cube
+
+
+def _chunk_sizes(chunks: Mapping[str, int] | None) -> tuple[int, int]:
+    known = isinstance(chunks, Mapping) or chunks is None
+    sizes = {**CHUNKS, **(chunks or {})} if known else {}
+    if set(sizes) != {"y", "x"} or not all(
+        isinstance(n, (int, np.integer)) and n > 0 for n in sizes.values()
+    ):
+        raise RequestError(
+            f"chunks {chunks!r} is not pixels of y and x; use {CHUNKS} "
+            "(time always has chunks of one acquisition)."
+        )
+    return sizes["y"], sizes["x"]
+
+
+def _read_elevation(
+    described: Sequence[Observation], grid: GeoBox, chunks: tuple[int, int]
+) -> tuple[da.Array, da.Array]:
+    """Elevation, per pixel from the first collection of the table that has a value."""
+    order = list(COLLECTIONS)
+    tiles = sorted(
+        (o for o in described if o.role == "elevation"),
+        key=lambda o: (order.index(o.collection), o.id),
+    )
+    if not tiles:
+        shape = tuple(grid.shape)
+        return (
+            da.full(shape, np.nan, chunks=chunks, dtype=np.float32),
+            da.zeros(shape, chunks=chunks, dtype=bool),
+        )
+    layer = Layer(tuple(Source(o.id, o.rasters["dsm"], o.footprint) for o in tiles))
+    values, failed = read_layers([layer], grid, chunks, Resampling.bilinear)
+    return values[0], failed[0]
+
+
+def _time_coords(passes: Sequence[Acquisition]) -> dict[str, Any]:
+    first = [p.slices[0] for p in passes]
+    orbit = [-1 if o.relative_orbit is None else o.relative_orbit for o in first]
+    return {
+        "time": np.array([p.time.to_datetime64() for p in passes], dtype="datetime64[ns]"),
+        "relative_orbit": ("time", np.array(orbit, dtype=np.int16)),
+        "orbit_state": ("time", np.array([o.orbit_state for o in first], dtype=object)),
+        "platform": ("time", np.array([o.platform for o in first], dtype=object)),
+    }
+
+
+def _item_ids(passes: Sequence[Acquisition], described: Sequence[Observation]) -> list[str]:
+    used = {o.id for p in passes for o in (*p.slices, *p.sentinel2, *p.landsat)}
+    return sorted(used | {o.id for o in described if o.role == "elevation"})

@@ -1,0 +1,75 @@
+"""A place on earth -> the pixel grid of its cube (an odc-geo ``GeoBox``)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from odc.geo.geobox import GeoBox
+
+from gssm.catalogs import Bbox, Observation
+from gssm.errors import RequestError
+from gssm.request import check_bbox
+
+UTM_SOUTH, UTM_NORTH = -80, 84
+
+
+def make_grid(bbox: Bbox, resolution: float = 10) -> GeoBox:
+    """Grid of a box in the UTM zone of its centre, edges at multiples of the resolution.
+
+    UTM is defined from 80 degrees south to 84 degrees north.
+    """
+    from pyproj import Transformer
+
+    if not (
+        isinstance(resolution, (int, float, np.number))
+        and math.isfinite(resolution)
+        and resolution > 0
+    ):
+        raise RequestError(
+            f"resolution {resolution!r} is not a pixel size; give metres, such as 10."
+        )
+    west, south, east, north = bbox
+    if south < UTM_SOUTH or north > UTM_NORTH:
+        raise RequestError(
+            f"bbox {bbox} reaches beyond {UTM_SOUTH} or {UTM_NORTH} degrees, where UTM ends; "
+            "move the box, or give a grid of your own."
+        )
+    zone = int(((west + east) / 2 + 180) // 6) % 60 + 1
+    epsg = (32600 if south + north >= 0 else 32700) + zone
+    to_utm = Transformer.from_crs("EPSG:4326", f"EPSG:{epsg}", always_xy=True)
+    left, bottom, right, top = to_utm.transform_bounds(*bbox, densify_pts=21)
+    # A micrometre of tolerance: a box that lies on the grid must not gain a row.
+    snap = [
+        math.floor(left / resolution + 1e-6),
+        math.floor(bottom / resolution + 1e-6),
+        math.ceil(right / resolution - 1e-6),
+        math.ceil(top / resolution - 1e-6),
+    ]
+    bounds = tuple(value * resolution for value in snap)
+    assert len(bounds) == 4
+    return GeoBox.from_bbox(bounds, crs=f"EPSG:{epsg}", resolution=resolution, tight=True)
+
+
+def grid_epsg(grid: GeoBox) -> int:
+    """EPSG code of a projected grid in metres, or the reason why it cannot serve."""
+    epsg = grid.crs.to_epsg() if grid.crs is not None and grid.crs.projected else None
+    if epsg is None:
+        raise RequestError(
+            f"the grid has the CRS {grid.crs}; give a projected one with an EPSG code and metres, "
+            "such as a UTM zone."
+        )
+    return int(epsg)
+
+
+def stated_bbox(items: Any, described: Sequence[Observation]) -> Bbox:
+    """Box that the search was made for, else what all Sentinel-1 footprints cover."""
+    stated = getattr(items, "extra_fields", {}).get("gssm:bbox")
+    if stated:
+        return check_bbox(stated)
+    boxes = np.array([o.footprint for o in described if o.role == "sentinel1"])
+    west, south = boxes[:, :2].min(axis=0)
+    east, north = boxes[:, 2:].max(axis=0)
+    return check_bbox((west, south, east, north))

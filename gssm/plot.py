@@ -1,0 +1,108 @@
+"""Figures. Every function returns a matplotlib Axes and shows or saves nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from gssm import quality
+from gssm.errors import CubeError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colors import BoundaryNorm, ListedColormap
+
+# The ten classes of 0.05 m3 m-3 of the GSSM-10 application, dry to wet.
+SOIL_MOISTURE_COLOURS = (
+    *("#8f7131", "#b08e42", "#c2b94d", "#afc35e", "#96c973"),
+    *("#86c58e", "#64b9b2", "#478fcd", "#3461c6", "#264cb5"),
+)
+CLASS_WIDTH = 0.05
+WATER_COLOUR = "#16365c"
+NO_VALUE_COLOUR = "#d9d9d9"
+
+
+def soil_moisture_colours() -> tuple[ListedColormap, BoundaryNorm]:
+    """Colour map and class limits of soil moisture, 0 to 0.5 m3 m-3."""
+    from matplotlib.colors import BoundaryNorm, ListedColormap
+
+    colours = ListedColormap(list(SOIL_MOISTURE_COLOURS), name="soil_moisture")
+    limits = np.arange(len(SOIL_MOISTURE_COLOURS) + 1) * CLASS_WIDTH
+    return colours, BoundaryNorm(limits, colours.N)
+
+
+def plot_map(
+    dataset: xr.Dataset,
+    variable: str = "soil_moisture",
+    *,
+    time: int = 0,
+    ax: Axes | None = None,
+    legend: bool = True,
+) -> Axes:
+    """Draw one variable at one time, with a legend and its units.
+
+    Parameters
+    ----------
+    dataset
+        Output of `gssm.predict`, or a cube.
+    variable
+        Name of the variable; soil moisture gets its own ten classes.
+    time
+        Position along ``time``.
+    ax
+        Axes to draw on; new ones by default.
+    legend
+        Draw the colour bar.
+    """
+    import matplotlib.pyplot as plt
+
+    if variable not in dataset:
+        names = ", ".join(map(str, dataset))
+        raise CubeError(f"there is no variable {variable!r} to draw; choose one of {names}.")
+    array = dataset[variable]
+    array = array.isel(time=time) if "time" in array.dims else array
+    ax = ax or plt.subplots(figsize=(6, 5), layout="constrained")[1]
+    ax.set_facecolor(NO_VALUE_COLOUR)
+    style: dict[str, Any] = {}
+    if variable.startswith("soil_moisture"):
+        style["cmap"], style["norm"] = soil_moisture_colours()
+    image = ax.imshow(array.values, extent=_extent(array), interpolation="nearest", **style)
+    if "quality_flag" in dataset and variable.startswith("soil_moisture"):
+        _draw_water(ax, dataset["quality_flag"].isel(time=time))
+    if legend:
+        units = array.attrs.get("units", "")
+        ax.figure.colorbar(image, ax=ax, label=f"{variable.replace('_', ' ')} [{units}]")
+    ax.set(title=_title(array), xlabel="easting [m]", ylabel="northing [m]")
+    ax.ticklabel_format(useOffset=False, style="plain")
+    return ax
+
+
+def _draw_water(ax: Axes, flags: xr.DataArray) -> None:
+    from matplotlib.colors import ListedColormap
+
+    water = (flags.values & quality.BY_MEANING["water"].mask) != 0
+    if water.any():
+        layer = np.ma.masked_where(~water, np.ones(water.shape))
+        ax.imshow(
+            layer,
+            extent=_extent(flags),
+            cmap=ListedColormap([WATER_COLOUR]),
+            interpolation="nearest",
+        )
+
+
+def _extent(array: xr.DataArray) -> tuple[float, float, float, float]:
+    """Outer edges of the pixels, from their centres."""
+    x, y = array["x"].values, array["y"].values
+    half_x = abs(x[1] - x[0]) / 2 if x.size > 1 else 5.0
+    half_y = abs(y[1] - y[0]) / 2 if y.size > 1 else 5.0
+    return (x[0] - half_x, x[-1] + half_x, y[-1] - half_y, y[0] + half_y)
+
+
+def _title(array: xr.DataArray) -> str:
+    if "time" not in array.coords:
+        return str(array.attrs.get("long_name", array.name))
+    moment = str(array["time"].values.astype("datetime64[m]")).replace("T", " ")
+    return f"{moment} UTC"

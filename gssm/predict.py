@@ -1,0 +1,156 @@
+"""Cube -> soil moisture: features scored block by block with the model's own recipe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from gssm import quality, schema
+from gssm.blocks import map_kernel
+from gssm.correct import linear_power
+from gssm.features import build_features
+from gssm.models.bundle import ModelRef, resolve
+
+if TYPE_CHECKING:
+    from gssm.models.ensemble import Model
+
+FloatArray = np.ndarray[Any, np.dtype[np.float32]]
+
+# Rows scored at once: bounds the memory of a block whatever its size.
+ROWS = 65_536
+
+
+def predict(
+    cube: xr.Dataset, model: str | Path | Model = "default", *, members: bool = False
+) -> xr.Dataset:
+    """Predict surface soil moisture (0-5 cm) for every pixel and time of a cube.
+
+    The model's own feature spec and Water Cloud parameters are used, so that serving
+    cannot drift from training. Lazy where the cube is lazy; the graph holds the
+    model's address, never the model.
+
+    Parameters
+    ----------
+    cube
+        What `gssm.open_cube` returned, or any dataset with its variables and units.
+    model
+        ``"default"``, the path of a bundle, or a `gssm.Model`.
+    members
+        Also return the prediction of every member of the ensemble.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``soil_moisture`` (m3 m-3, float32), ``quality_flag`` (bit field) and, on
+        request, ``soil_moisture_random_forest`` and so on. NaN where the radar is
+        missing and where `gssm.quality.FLAGS` says so: water, snow, layover, failed
+        reads.
+
+    Raises
+    ------
+    CubeError
+        The cube lacks backscatter, or a variable has no or wrong units.
+    BundleError
+        The model bundle is damaged or unknown.
+    """
+    ref = resolve(model)
+    loaded = ref.load()
+    schema.check(cube, schema.BACKSCATTER)
+    cube = cube.transpose("time", "y", "x", ...) if "time" in cube.dims else cube
+    features = build_features(cube, loaded.spec, loaded.water_cloud)
+    flags = quality.quality_flag(cube, loaded.water_cloud)
+    radar = [linear_power(cube, polarization) for polarization in schema.BACKSCATTER]
+    names = ["soil_moisture", *(loaded.members if members else ())]
+    template = cube["vv"]
+    stacked = map_kernel(
+        score_block,
+        [flags, *radar, *features.data_vars.values()],
+        template,
+        np.float32,
+        outputs=len(names),
+        ref=ref,
+        names=tuple(names),
+    )
+    scored = {
+        name: xr.DataArray(stacked[i], dims=template.dims, coords=template.coords)
+        for i, name in enumerate(names)
+    }
+    return _labelled(scored, flags, cube, ref, loaded)
+
+
+def score_block(
+    flags: np.ndarray[Any, Any],
+    *blocks: FloatArray,
+    ref: ModelRef,
+    names: tuple[str, ...],
+) -> FloatArray:
+    """Score one block of numpy arrays.
+
+    Parameters
+    ----------
+    flags
+        uint16 quality flags.
+    blocks
+        vv and vh, then the features in the order of the model's spec; each broadcasts
+        against the others.
+    ref
+        Address of the model; every process loads it once.
+    names
+        Outputs wanted: ``soil_moisture`` and members.
+
+    Returns
+    -------
+    ndarray
+        float32 of shape ``(len(names), *block)``.
+    """
+    shape = np.broadcast_shapes(flags.shape, *(b.shape for b in blocks))
+    vv, vh, *features = (np.broadcast_to(b, shape) for b in blocks)
+    result = np.full((len(names), *shape), np.nan, np.float32)
+    scorable = np.isfinite(vv) & np.isfinite(vh) & (flags & quality.NO_VALUE == 0)
+    where = np.flatnonzero(scorable)
+    if where.size == 0:
+        return result
+    model = ref.load()
+    flat = result.reshape(len(names), -1)
+    for start in range(0, where.size, ROWS):
+        rows = where[start : start + ROWS]
+        index = np.unravel_index(rows, shape)
+        table = np.stack([f[index] for f in features], axis=1)
+        scores = model.score(table)
+        for output, name in enumerate(names):
+            flat[output, rows] = scores[name]
+    return result
+
+
+def _labelled(
+    scored: dict[str, xr.DataArray],
+    flags: xr.DataArray,
+    cube: xr.Dataset,
+    ref: ModelRef,
+    model: Model,
+) -> xr.Dataset:
+    variable = schema.VARIABLES["soil_moisture"]
+    data_vars = {}
+    for name, array in scored.items():
+        attrs = dict(variable.attrs)
+        if name != variable.name:
+            attrs["long_name"] = f"{variable.long_name}, {name} alone"
+            attrs.pop("standard_name")
+            name = f"soil_moisture_{name}"
+        attrs["ancillary_variables"] = "quality_flag"
+        data_vars[name] = array.assign_attrs(attrs)
+    data_vars["quality_flag"] = flags
+    for array in data_vars.values():
+        if "spatial_ref" in cube.coords:
+            array.attrs["grid_mapping"] = "spatial_ref"
+    attrs = {
+        "title": "Surface soil moisture at 10 m",
+        "model": ref.location,
+        "model_sha256": ref.sha256,
+        "feature_spec": model.spec.name,
+        "source_items": cube.attrs.get("source_items", []),
+    }
+    return xr.Dataset(data_vars, attrs=attrs)

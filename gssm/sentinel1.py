@@ -1,0 +1,72 @@
+"""Radar layers -> linear sigma0 and incidence angle."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import dask.array as da
+import numpy as np
+from odc.geo.geobox import GeoBox
+from rasterio.enums import Resampling
+
+from gssm.load import Layer, Source, read_layers
+from gssm.pairing import Acquisition
+
+
+def read_radar(
+    passes: Sequence[Acquisition], grid: GeoBox, chunks: tuple[int, int]
+) -> tuple[dict[str, da.Array], da.Array]:
+    """Read vv, vh (sigma0, linear power) and the incidence angle (degree), lazily.
+
+    Radar is averaged in linear power when it is resampled. Gamma0 becomes sigma0 by
+    the cosine of the incidence angle on the ellipsoid, ``sigma0 = gamma0 cos(theta)``.
+
+    Returns
+    -------
+    variables, failed
+        Arrays ``(time, y, x)``, and where a radar image could not be read.
+    """
+    angle, angle_failed = _incidence_angle(passes, grid, chunks)
+    variables = {"incidence_angle": angle}
+    failed = angle_failed
+    flattened = np.array([p.slices[0].convention == "gamma0" for p in passes])
+    for polarization in ("vv", "vh"):
+        layers = [_layer(p, polarization) for p in passes]
+        values, unreadable = read_layers(layers, grid, chunks, Resampling.average)
+        if flattened.any():
+            to_sigma0 = da.where(flattened[:, None, None], da.cos(da.deg2rad(angle)), 1)
+            values = (values * to_sigma0).astype(np.float32)
+        variables[polarization] = values
+        failed = failed | unreadable
+    return variables, failed
+
+
+def _incidence_angle(
+    passes: Sequence[Acquisition], grid: GeoBox, chunks: tuple[int, int]
+) -> tuple[da.Array, da.Array]:
+    """Angle per pixel where the provider has a raster of it, else one per scene."""
+    per_scene = np.array([_scene_angle(p) for p in passes], dtype=np.float32)
+    has_raster = np.array(["incidence_angle" in p.slices[0].rasters for p in passes])
+    shape = (len(passes), *grid.shape)
+    constant = da.broadcast_to(
+        da.from_array(per_scene[:, None, None], chunks=(1, 1, 1)),
+        shape,
+        chunks=da.core.normalize_chunks((1, *chunks), shape),
+    )
+    if not has_raster.any():
+        return constant, da.zeros(shape, chunks=(1, *chunks), dtype=bool)
+    layers = [_layer(p, "incidence_angle") for p in passes]
+    values, failed = read_layers(layers, grid, chunks, Resampling.bilinear)
+    if has_raster.all():
+        return values, failed
+    return da.where(has_raster[:, None, None], values, constant), failed
+
+
+def _scene_angle(acquisition: Acquisition) -> float:
+    stated = [o.incidence_angle for o in acquisition.slices if o.incidence_angle is not None]
+    return float(np.mean(stated)) if stated else float("nan")
+
+
+def _layer(acquisition: Acquisition, variable: str) -> Layer:
+    slices = [o for o in acquisition.slices if variable in o.rasters]
+    return Layer(tuple(Source(o.id, o.rasters[variable], o.footprint) for o in slices))

@@ -1,0 +1,159 @@
+import errno
+import os
+import resource
+import subprocess
+import sys
+import textwrap
+
+import dask.array as da
+import numpy as np
+import pytest
+import xarray as xr
+import zarr
+from cubes import make_cube
+
+from gssm import quality
+from gssm.archive.store import to_zarr
+from gssm.errors import CubeError, ReadError, StoreExistsError, StoreWriteError
+
+
+def product(values=0.25, flags=0):
+    cube = make_cube()
+    attrs = {"units": "m3 m-3"}
+    soil_moisture = xr.full_like(cube.vv, values).assign_attrs(attrs)
+    flag = xr.full_like(cube.vv, flags, dtype=np.uint16).assign_attrs(quality.ATTRS)
+    return xr.Dataset(
+        {"soil_moisture": soil_moisture, "quality_flag": flag}, attrs={"source_items": ["a", "b"]}
+    ).chunk({"time": 1, "y": 10})
+
+
+def test_what_is_written_comes_back_with_its_attributes(tmp_path):
+    store = tmp_path / "sm.zarr"
+    to_zarr(product(), store)
+    back = xr.open_zarr(store, consolidated=False)
+    xr.testing.assert_equal(back.load(), product().load())
+    assert back.soil_moisture.dtype == np.float32
+    assert back.quality_flag.dtype == np.uint16
+    assert back.quality_flag.attrs["flag_masks"] == [1 << i for i in range(12)]
+    assert back.attrs["Conventions"] == "CF-1.11"
+    assert back.attrs["source_items"] == ["a", "b"]
+    assert "gssm 0" in back.attrs["software_versions"]
+    assert zarr.open_group(store, mode="r").metadata.zarr_format == 3
+    raw = zarr.open_group(store, mode="r")["time"]
+    assert raw.dtype == np.int64
+    assert raw.attrs["units"].startswith("seconds since 1970-01-01")
+    assert os.listdir(tmp_path) == ["sm.zarr"]
+
+
+@pytest.mark.parametrize("make", [str, lambda p: p, lambda p: zarr.storage.LocalStore(p)])
+def test_paths_and_stores_alike(tmp_path, make):
+    to_zarr(product(), make(tmp_path / "sm.zarr"))
+    assert xr.open_zarr(tmp_path / "sm.zarr", consolidated=False).sizes["time"] == 2
+
+
+def test_an_fsspec_url_is_written_and_refused_when_there():
+    url = "memory://gssm-test/sm.zarr"
+    to_zarr(product(), url)
+    assert float(xr.open_zarr(url, consolidated=False).soil_moisture.mean()) == 0.25
+    with pytest.raises(StoreExistsError, match="memory://"):
+        to_zarr(product(), url)
+    to_zarr(product(0.125), url, overwrite=True)
+    assert float(xr.open_zarr(url, consolidated=False).soil_moisture.mean()) == 0.125
+
+
+def test_an_existing_store_is_refused_and_kept(tmp_path):
+    store = tmp_path / "sm.zarr"
+    to_zarr(product(), store)
+    with pytest.raises(StoreExistsError, match="overwrite") as caught:
+        to_zarr(product(0.5), store)
+    assert isinstance(caught.value, FileExistsError)
+    assert float(xr.open_zarr(store, consolidated=False).soil_moisture.mean()) == 0.25
+    to_zarr(product(0.5), store, overwrite=True)
+    assert float(xr.open_zarr(store, consolidated=False).soil_moisture.mean()) == 0.5
+    assert os.listdir(tmp_path) == ["sm.zarr"]
+
+
+def failing(block):
+    raise RuntimeError("a worker died")
+
+
+@pytest.mark.parametrize("before", [None, 0.25])
+def test_a_failure_leaves_things_as_they_were(tmp_path, before):
+    store = tmp_path / "sm.zarr"
+    if before is not None:
+        to_zarr(product(before), store)
+    bad = product()
+    bad["soil_moisture"] = bad.soil_moisture.copy(
+        data=da.map_blocks(failing, bad.soil_moisture.data, dtype="f4", meta=np.empty((0, 0, 0)))
+    )
+    with pytest.raises(RuntimeError, match="a worker died"):
+        to_zarr(bad, store, overwrite=True)
+    assert os.listdir(tmp_path) == ([] if before is None else ["sm.zarr"])
+    if before is not None:
+        assert float(xr.open_zarr(store, consolidated=False).soil_moisture.mean()) == before
+
+
+@pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES])
+def test_a_place_that_cannot_be_written(tmp_path, monkeypatch, code):
+    def refuse(self, *args, **kwargs):
+        raise OSError(code, os.strerror(code), str(self))
+
+    monkeypatch.setattr("pathlib.Path.mkdir", refuse)
+    with pytest.raises(StoreWriteError, match=r"could not be written .*Nothing was left") as caught:
+        to_zarr(product(), tmp_path / "deep" / "sm.zarr")
+    assert os.strerror(code) in str(caught.value)
+
+
+def test_a_full_disk_gives_one_sentence_and_leaves_nothing(tmp_path):
+    # A limit on file size stands in for a full disk: the write fails in the same place.
+    program = textwrap.dedent(
+        """
+        import resource, sys
+        import numpy as np, xarray as xr
+        from gssm.archive.store import to_zarr
+        from gssm.errors import StoreWriteError
+        noise = np.random.default_rng(0).random((1, 500, 500), dtype=np.float32)
+        dataset = xr.Dataset({"noise": (("time", "y", "x"), noise)})
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+        try:
+            to_zarr(dataset, sys.argv[1])
+        except StoreWriteError as error:
+            sys.exit(str(error))
+        """
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "sm.zarr")],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 1, done.stderr
+    assert "could not be written (File too large)" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert os.listdir(tmp_path) == []
+    assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 20_000
+
+
+@pytest.mark.parametrize(
+    ("flags", "error", "message"),
+    [
+        (quality.BY_MEANING["read_failed"].mask, ReadError, "every image that was needed"),
+        (0, CubeError, r"radar \(vv, vh\) has no valid pixel"),
+    ],
+)
+def test_a_product_without_any_value_is_an_error(tmp_path, flags, error, message):
+    with pytest.raises(error, match=message):
+        to_zarr(product(np.nan, flags), tmp_path / "sm.zarr")
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_lake_is_a_product_too(tmp_path):
+    to_zarr(product(np.nan, quality.BY_MEANING["water"].mask), tmp_path / "sm.zarr")
+    assert os.listdir(tmp_path) == ["sm.zarr"]
+
+
+def test_any_dataset_can_be_written(tmp_path):
+    to_zarr(make_cube().chunk(), tmp_path / "cube.zarr")
+    xr.testing.assert_equal(
+        xr.open_zarr(tmp_path / "cube.zarr", consolidated=False).load(), make_cube()
+    )

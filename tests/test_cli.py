@@ -1,0 +1,135 @@
+"""The command line as a user types it, in process; exit codes and sentences."""
+
+import re
+
+import numpy as np
+import pytest
+import xarray as xr
+from typer.testing import CliRunner
+
+from gssm.cli import app
+from gssm.simulate import simulate_scene
+
+WIDE = {"COLUMNS": "200", "TERM": "dumb", "NO_COLOR": "1"}
+
+
+def run(*words):
+    return CliRunner().invoke(app, [str(w) for w in words], env=WIDE)
+
+
+@pytest.fixture(scope="module")
+def catalogue(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cli") / "catalogue"
+    simulate_scene(folder, size=40, dates=2)
+    return folder
+
+
+@pytest.fixture
+def samples_file(tmp_path):
+    from training.sample_tables import simulated_samples
+
+    file = tmp_path / "samples.parquet"
+    simulated_samples().to_parquet(file)
+    return file
+
+
+BBOX = ("--bbox", 3.0200, 50.8155, 3.0245, 50.8185)
+DATES = ("--datetime", "2023-06")
+
+
+def place(catalogue):
+    return (*BBOX, *DATES, "--catalog", catalogue)
+
+
+def test_help_reads_like_a_manual():
+    text = run("--help").output
+    for command in ("search", "matchups", "predict", "train", "evaluate", "demo"):
+        assert command in text
+        assert "Usage" in run(command, "--help").output
+    assert "Exit codes" in text
+    assert run("--version").output.startswith("gssm 0.")
+
+
+def test_search_lists_and_saves(catalogue, tmp_path):
+    saved = tmp_path / "items.json"
+    result = run("search", *place(catalogue), "--out", saved)
+    assert result.exit_code == 0
+    assert "sentinel-1-sigma0" in result.output
+    again = run("search", *place(saved))
+    assert again.exit_code == 0
+    refused = run("search", *place(catalogue), "--out", saved)
+    assert refused.exit_code == 2
+    assert "exists already" in refused.stderr
+
+
+def test_matchups_shows_dates(catalogue, tmp_path):
+    result = run("matchups", *place(catalogue), "--measure", "--out", tmp_path / "dates.csv")
+    assert result.exit_code == 0
+    assert "2 of 2 acquisitions can be mapped" in result.output
+    assert (tmp_path / "dates.csv").read_text().startswith("time,")
+
+
+def test_predict_writes_a_map(catalogue, tmp_path):
+    store = tmp_path / "sm.zarr"
+    result = run("predict", *place(catalogue), "--out", store, "--members")
+    assert result.exit_code == 0, result.stderr
+    assert "2 of 2 radar acquisitions can be mapped" in result.output
+    assert f"wrote {store}" in result.output
+    with xr.open_zarr(store, consolidated=False) as product:
+        assert product.sizes["time"] == 2
+        assert np.isfinite(product.soil_moisture).mean() > 0.8
+        assert "soil_moisture_tabnet" in product
+    refused = run("predict", *place(catalogue), "--out", store)
+    assert refused.exit_code == 2
+    assert "--overwrite" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "sentence"),
+    [
+        (("--bbox", 3.1, 50.8, 3.0, 50.9, *DATES), 2, "west > east"),
+        (("--bbox", -181, 50.8, -180.5, 50.9, *DATES), 2, "outside the world"),
+        (("--bbox", 3, 50, 3, 51, *DATES), 2, "zero area"),
+        (("--bbox", 3, 50, 9, 51, *DATES), 2, "more than 5 degrees"),
+        ((*BBOX, "--datetime", "2023-07/2023-06"), 2, "before it starts"),
+        ((*BBOX, "--datetime", "yesterday"), 2, "not a date"),
+        ((*BBOX, "--datetime", "1999-01"), 3, "no Sentinel-1 item"),
+        ((*BBOX, *DATES, "--catalog", "nowhere"), 2, "there is no catalogue 'nowhere'"),
+        ((*BBOX, *DATES, "--window", "soon"), 2, "window 'soon' is not a duration"),
+    ],
+)
+def test_a_mistake_gets_one_sentence_and_a_code(catalogue, words, code, sentence):
+    if "--catalog" not in words:
+        words = (*words, "--catalog", catalogue)
+    result = run("matchups", *words)
+    assert result.exit_code == code
+    assert sentence in result.stderr
+    assert re.match(r"error: .*\n$", result.stderr)
+    assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "sentence"),
+    [
+        (("predict", *BBOX, *DATES, "--model", "no-model"), 6, "no-model"),
+        (("predict", *BBOX, *DATES, "--resolution", -10), 2, "resolution -10.0"),
+        (("train", "no-table.parquet"), 6, "no-table.parquet"),
+    ],
+)
+def test_nothing_is_written_after_a_mistake(catalogue, tmp_path, words, code, sentence):
+    extra = ("--catalog", catalogue) if words[0] == "predict" else ()
+    result = run(*words, *extra, "--out", tmp_path / "out")
+    assert result.exit_code == code, result.output
+    assert sentence in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_train_then_evaluate(tmp_path, samples_file):
+    bundle = tmp_path / "bundle"
+    trained = run("train", samples_file, "--out", bundle, "--preset", "tiny")
+    assert trained.exit_code == 0, trained.output
+    assert "station" in trained.output
+    scored = run("evaluate", samples_file, "--model", bundle, "--out", tmp_path / "scores.csv")
+    assert scored.exit_code == 0, scored.output
+    assert "soil_moisture" in scored.output
+    assert (tmp_path / "scores.csv").exists()

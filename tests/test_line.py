@@ -1,0 +1,98 @@
+"""The whole line, from items to a Zarr store: what happens when files are broken."""
+
+import shutil
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import gssm
+from gssm.errors import GssmWarning, ReadError
+from gssm.matchups import matched_items
+from gssm.quality import BY_MEANING
+from gssm.simulate import simulate_scene
+
+BBOX = (3.0200, 50.8155, 3.0245, 50.8185)
+FAILED = BY_MEANING["read_failed"].mask
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("line") / "catalogue"
+    simulate_scene(folder, size=40, dates=2)
+    return folder
+
+
+@pytest.fixture
+def catalogue(scene, tmp_path):
+    return shutil.copytree(scene, tmp_path / "catalogue")
+
+
+def cube_of(catalogue):
+    items = gssm.search(BBOX, "2023-06", catalog=catalogue)
+    return gssm.open_cube(items, chunks={"y": 16, "x": 16})
+
+
+def truncate(file):
+    data = file.read_bytes()
+    file.write_bytes(data[: len(data) // 3])
+
+
+def test_a_truncated_radar_image_is_named_and_flagged_and_the_rest_is_mapped(catalogue, tmp_path):
+    broken = sorted((catalogue / "sentinel-1-sigma0").iterdir())[0]
+    truncate(broken / "vv.tif")
+    with pytest.warns(GssmWarning, match=f"item '{broken.name}' is skipped .*vv.tif"):
+        gssm.to_zarr(gssm.predict(cube_of(catalogue)), tmp_path / "sm.zarr")
+    product = xr.open_zarr(tmp_path / "sm.zarr", consolidated=False).load()
+    assert (product.quality_flag[0] & FAILED == FAILED).all()
+    assert product.soil_moisture[0].isnull().all()
+    assert (product.quality_flag[1] & FAILED == 0).all()
+    assert product.soil_moisture[1].notnull().mean() > 0.8
+
+
+# rasterio says so of the cut file; gssm's own warning names the item and what follows.
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_a_truncated_band_costs_the_pixels_that_chose_its_image(catalogue):
+    sound = gssm.predict(cube_of(catalogue)).compute()
+    broken = sorted((catalogue / "sentinel-2-l2a").iterdir())[0]
+    truncate(broken / "B11.tif")
+    with pytest.warns(GssmWarning, match=f"item '{broken.name}' is skipped"):
+        product = gssm.predict(cube_of(catalogue)).compute()
+    failed = product.quality_flag & FAILED != 0
+    assert failed.any()
+    assert product.soil_moisture.where(failed).isnull().all()
+    xr.testing.assert_equal(product.soil_moisture.where(~failed), sound.soil_moisture.where(~failed))
+
+
+def test_when_nothing_can_be_read_nothing_is_written(catalogue, tmp_path):
+    for file in catalogue.glob("sentinel-1-sigma0/*/v?.tif"):
+        truncate(file)
+    product = gssm.predict(cube_of(catalogue))
+    with (
+        pytest.warns(GssmWarning, match="could not be read"),
+        pytest.raises(ReadError, match="every image that was needed is unreadable"),
+    ):
+        gssm.to_zarr(product, tmp_path / "out" / "sm.zarr")
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_the_real_site(flanders, tmp_path):
+    bbox = (3.0195, 50.8132, 3.0282, 50.8187)
+    items = gssm.search(bbox, "2018-05-01/2018-09-30", catalog=flanders)
+    table = gssm.matchups(items, measure=True)
+    matched = matched_items(items, table)
+    cube = gssm.open_cube(matched, bbox=bbox)
+    gssm.to_zarr(gssm.predict(cube), tmp_path / "flanders.zarr")
+    product = xr.open_zarr(tmp_path / "flanders.zarr", consolidated=False).load()
+    assert product.sizes["time"] == 41
+    valued = product.soil_moisture.notnull()
+    assert valued.mean() > 0.95
+    # Belgian fields in summer: neither desert nor swamp.
+    means = product.soil_moisture.mean(("y", "x"))
+    assert means.min() > 0.05
+    assert means.max() < 0.45
+    assert np.ptp(means.values) > 0.02
+    # Fields look like fields: a pixel is like its neighbour.
+    mean_map = product.soil_moisture.mean("time")
+    shifted = mean_map.shift(x=1)
+    assert float(xr.corr(mean_map, shifted)) > 0.5

@@ -1,0 +1,164 @@
+import pickle
+
+import numpy as np
+import pytest
+import xarray as xr
+from cubes import make_cube
+from helpers import no_compute
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import gssm
+from gssm import quality, schema
+from gssm.errors import BundleError, CubeError
+
+CUBE = make_cube()
+
+
+@pytest.fixture(scope="module")
+def eager():
+    return gssm.predict(CUBE, members=True)
+
+
+def test_outputs_and_their_attributes(eager):
+    assert set(eager.data_vars) == {
+        "soil_moisture",
+        "soil_moisture_random_forest",
+        "soil_moisture_xgboost",
+        "soil_moisture_tabnet",
+        "quality_flag",
+    }
+    assert eager.soil_moisture.dtype == np.float32
+    assert eager.soil_moisture.attrs["units"] == "m3 m-3"
+    standard_name = "volume_fraction_of_condensed_water_in_soil"
+    assert eager.soil_moisture.attrs["standard_name"] == standard_name
+    assert eager.soil_moisture.dims == ("time", "y", "x")
+    values = eager.soil_moisture.values
+    assert np.nanmin(values) >= 0
+    assert np.nanmax(values) <= 1
+    assert eager.attrs["model_sha256"]
+    assert set(gssm.predict(CUBE).data_vars) == {"soil_moisture", "quality_flag"}
+
+
+def test_the_ensemble_is_the_weighted_mean_of_its_members(eager):
+    model = gssm.load_model("default")
+    mean = sum(w * eager[f"soil_moisture_{name}"] for name, w in model.weights.items())
+    np.testing.assert_allclose(eager.soil_moisture, mean.clip(0, 1), atol=1e-6)
+
+
+def test_it_scores_what_the_model_scores_on_the_same_rows(eager):
+    model = gssm.load_model("default")
+    features = gssm.build_features(CUBE, model.spec, model.water_cloud)
+    full = xr.broadcast(CUBE.vv, *features.values())[1:]
+    table = np.stack([f.transpose("time", "y", "x").values.ravel() for f in full], axis=1)
+    expected = model.score(table)["soil_moisture"]
+    valued = np.isfinite(eager.soil_moisture.values.ravel())
+    assert valued.any()
+    np.testing.assert_allclose(
+        eager.soil_moisture.values.ravel()[valued], expected[valued], atol=1e-6
+    )
+
+
+@settings(max_examples=6)
+@given(time=st.integers(1, 2), y=st.integers(1, 24), x=st.integers(2, 30))
+def test_the_same_for_any_chunks(eager, time, y, x):
+    lazy = gssm.predict(CUBE.chunk({"time": time, "y": y, "x": x}), members=True).compute()
+    for name in eager.data_vars:
+        np.testing.assert_allclose(lazy[name], eager[name], atol=1e-6)
+
+
+def test_lazy_and_the_graph_holds_no_model():
+    with no_compute():
+        lazy = gssm.predict(CUBE.chunk({"time": 1, "y": 8, "x": 10}))
+    graph = dict(lazy.__dask_graph__())
+    # What goes to a worker is a task and not the pixels of this test's in-memory cube.
+    sizes = [len(pickle.dumps(t)) for k, t in graph.items() if "score_block" in str(k)]
+    assert len(sizes) == 2 * 3 * 3
+    assert max(sizes) < 10_000
+
+
+def test_two_processes_give_the_same_numbers(eager):
+    from distributed import Client, LocalCluster
+
+    lazy = gssm.predict(CUBE.chunk({"time": 1, "y": 12}), members=True)
+    with (
+        LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+        ) as cluster,
+        Client(cluster),
+    ):
+        computed = lazy.compute()
+    for name in eager.data_vars:
+        np.testing.assert_allclose(computed[name], eager[name], atol=1e-6)
+
+
+def test_where_there_is_a_value(eager):
+    flags = eager.quality_flag.values
+    radar = np.isfinite(CUBE.vv.values) & np.isfinite(CUBE.vh.values)
+    kept = (flags & quality.NO_VALUE) == 0
+    np.testing.assert_array_equal(np.isfinite(eager.soil_moisture.values), radar & kept)
+    for name in ("soil_moisture_tabnet", "soil_moisture_xgboost"):
+        np.testing.assert_array_equal(np.isfinite(eager[name].values), radar & kept)
+
+
+@pytest.mark.parametrize("meaning", ["snow_or_frozen", "water", "read_failed"])
+def test_no_value_where_the_flag_says_so(meaning):
+    cube = make_cube(missing=0)
+    cube["s2_mask"][:] = schema.MASK_CLEAR
+    cube["landsat_mask"][:] = schema.MASK_CLEAR
+    causes = {
+        "snow_or_frozen": schema.MASK_SNOW,
+        "water": schema.MASK_WATER,
+        "read_failed": schema.MASK_UNREADABLE,
+    }
+    cube["s2_mask"][0, 2, 3] = causes[meaning]
+    product = gssm.predict(cube)
+    assert np.isnan(product.soil_moisture[0, 2, 3])
+    assert int(product.quality_flag[0, 2, 3]) & quality.BY_MEANING[meaning].mask
+    assert np.isfinite(product.soil_moisture).sum() == product.soil_moisture.size - 1
+
+
+@pytest.mark.parametrize("prefix", ["s2_", "landsat_", "dsm"])
+def test_a_missing_sensor_is_flagged_and_still_has_a_value(prefix):
+    cube = make_cube(missing=0)
+    cube = cube.drop_vars([n for n in cube.data_vars if n.startswith(prefix)])
+    cube = cube.drop_vars([n for n in cube.data_vars if n.endswith("_mask")])
+    product = gssm.predict(cube)
+    assert np.isfinite(product.soil_moisture).all()
+    missing = {
+        "s2_": "sentinel2_missing",
+        "landsat_": "landsat_missing",
+        "dsm": "elevation_missing",
+    }[prefix]
+    assert (product.quality_flag & quality.BY_MEANING[missing].mask != 0).all()
+
+
+def test_the_input_is_not_changed():
+    before = CUBE.copy(deep=True)
+    gssm.predict(CUBE)
+    xr.testing.assert_identical(CUBE, before)
+
+
+def test_dimensions_may_stand_in_any_order(eager):
+    turned = gssm.predict(CUBE.transpose("x", "time", "y"))
+    xr.testing.assert_allclose(turned.soil_moisture, eager.soil_moisture)
+
+
+def test_accessor_and_function_agree(eager):
+    xr.testing.assert_identical(CUBE.gssm.predict(members=True), eager)
+
+
+def test_a_single_date_without_time_dimension(eager):
+    step = CUBE.isel(time=0)
+    xr.testing.assert_allclose(
+        gssm.predict(step).soil_moisture, eager.soil_moisture.isel(time=0)
+    )
+
+
+def test_bad_input():
+    with pytest.raises(CubeError, match="no variable 'vh'"):
+        gssm.predict(CUBE.drop_vars("vh"))
+    with pytest.raises(CubeError, match="0 values along 'time'"):
+        gssm.predict(CUBE.isel(time=[]))
+    with pytest.raises(BundleError):
+        gssm.predict(CUBE, "no/such/model")
