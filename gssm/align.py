@@ -14,9 +14,9 @@ from rasterio.enums import Resampling
 
 from gssm import schema
 from gssm.catalogs import COLLECTIONS, OPTICAL_ROLES, Observation
-from gssm.errors import RequestError
-from gssm.grid import make_grid, stated_bbox
-from gssm.load import Layer, Source, read_layers
+from gssm.errors import EmptySearchError, RequestError
+from gssm.grid import geographic_bounds, grid_epsg, intersects, make_grid, stated_bbox
+from gssm.load import Layer, Source, any_failed, read_layers
 from gssm.optical import PREFIXES, read_optical
 from gssm.pairing import Acquisition, acquisitions, observations
 from gssm.request import check_bbox, check_window
@@ -68,20 +68,21 @@ def open_cube(
         There is no usable Sentinel-1 item.
     """
     items = list(items) if not hasattr(items, "extra_fields") else items
+    sizes, delta = _chunk_sizes(chunks), check_window(window)
     described = observations(items)
-    passes = acquisitions(described, check_window(window))
     if grid is None:
         box = check_bbox(bbox) if bbox is not None else stated_bbox(items, described)
         grid = make_grid(box, resolution)
-    sizes = _chunk_sizes(chunks)
+    described = _over(described, grid)
+    passes = acquisitions(described, delta)
 
     variables, failed = read_radar(passes, grid, sizes)
     for role in OPTICAL_ROLES:
         optical, unreadable = read_optical(passes, role, grid, sizes)
         variables |= optical
-        failed = failed | unreadable
+        failed += unreadable
     elevation, unreadable = _read_elevation(described, grid, sizes)
-    variables["read_failed"] = failed | unreadable[None]
+    variables["read_failed"] = any_failed([*failed, *unreadable], variables["vv"])
 
     data_vars = {name: (("time", "y", "x"), array) for name, array in variables.items()}
     cube = xr.Dataset(
@@ -101,6 +102,19 @@ def open_cube(
     return cube
 
 
+def _over(described: Sequence[Observation], grid: GeoBox) -> list[Observation]:
+    """Keep the observations whose footprint touches the grid."""
+    box = geographic_bounds(grid_epsg(grid), grid.boundingbox.bbox)
+    over = [o for o in described if intersects(o.footprint, box)]
+    if not any(o.role == "sentinel1" for o in over):
+        west, south, east, north = box
+        raise EmptySearchError(
+            f"no Sentinel-1 image touches the grid (degrees: {west:.4f}, {south:.4f}, {east:.4f}, "
+            f"{north:.4f}); give the box that the items were searched for."
+        )
+    return over
+
+
 def _chunk_sizes(chunks: Mapping[str, int] | None) -> tuple[int, int]:
     known = isinstance(chunks, Mapping) or chunks is None
     sizes = {**CHUNKS, **(chunks or {})} if known else {}
@@ -116,7 +130,7 @@ def _chunk_sizes(chunks: Mapping[str, int] | None) -> tuple[int, int]:
 
 def _read_elevation(
     described: Sequence[Observation], grid: GeoBox, chunks: tuple[int, int]
-) -> tuple[da.Array, da.Array]:
+) -> tuple[da.Array, list[da.Array]]:
     """Elevation, per pixel from the first collection of the table that has a value."""
     order = list(COLLECTIONS)
     tiles = sorted(
@@ -124,14 +138,10 @@ def _read_elevation(
         key=lambda o: (order.index(o.collection), o.id),
     )
     if not tiles:
-        shape = tuple(grid.shape)
-        return (
-            da.full(shape, np.nan, chunks=chunks, dtype=np.float32),
-            da.zeros(shape, chunks=chunks, dtype=bool),
-        )
+        return da.full(tuple(grid.shape), np.nan, chunks=chunks, dtype=np.float32), []
     layer = Layer(tuple(Source(o.id, o.rasters["dsm"], o.footprint) for o in tiles))
     values, failed = read_layers([layer], grid, chunks, Resampling.bilinear)
-    return values[0], failed[0]
+    return values[0], [failed]
 
 
 def _time_coords(passes: Sequence[Acquisition]) -> dict[str, Any]:

@@ -41,7 +41,7 @@ def make_grid(bbox: Bbox, resolution: float = 10) -> GeoBox:
     epsg = (32600 if south + north >= 0 else 32700) + zone
     to_utm = Transformer.from_crs("EPSG:4326", f"EPSG:{epsg}", always_xy=True)
     left, bottom, right, top = to_utm.transform_bounds(*bbox, densify_pts=21)
-    # A micrometre of tolerance: a box that lies on the grid must not gain a row.
+    # A millionth of a pixel of tolerance: a box that lies on the grid must not gain a row.
     snap = [
         math.floor(left / resolution + 1e-6),
         math.floor(bottom / resolution + 1e-6),
@@ -62,6 +62,19 @@ def grid_epsg(grid: GeoBox) -> int:
             "such as a UTM zone."
         )
     return int(epsg)
+
+
+def geographic_bounds(epsg: int, bounds: Bbox) -> Bbox:
+    """West, south, east, north in degrees of projected bounds, their bent edges included."""
+    from rasterio.warp import transform_bounds
+
+    west, south, east, north = transform_bounds(f"EPSG:{epsg}", "EPSG:4326", *bounds)
+    return west, south, east, north
+
+
+def intersects(a: Bbox, b: Bbox) -> bool:
+    """Tell whether two boxes touch."""
+    return not (a[0] > b[2] or a[2] < b[0] or a[1] > b[3] or a[3] < b[1])
 
 
 def stated_bbox(items: Any, described: Sequence[Observation]) -> Bbox:

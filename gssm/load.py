@@ -9,6 +9,7 @@ mask and nothing else.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 import warnings
@@ -25,12 +26,13 @@ from odc.geo.geobox import GeoBox
 from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
+from rasterio.windows import bounds as bounds_of_window
 from stackstac.raster_spec import RasterSpec
 
 from gssm import schema
 from gssm.catalogs import MASKS, Bbox, Raster, Role
 from gssm.errors import GssmWarning
-from gssm.grid import grid_epsg
+from gssm.grid import geographic_bounds, grid_epsg, intersects
 from gssm.sign import signed
 
 FloatArray = np.ndarray[Any, np.dtype[np.float32]]
@@ -41,12 +43,14 @@ Quantity = Literal["value", "age", "mask"]
 # Marks a pixel whose image could not be read, until `read_layers` turns it into NaN
 # and `read_failed`: NaN alone could not be told from no data.
 UNREADABLE = np.float32(-np.inf)
+# Each with GDAL's own retries inside; the second with a fresh signature and cache.
+REMOTE_ATTEMPTS = 2
 NO_SOURCE = 65535
 
 # Bounded waits and retries, no directory listings; a file is read as it is now.
 GDAL_OPTIONS: dict[str, Any] = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
-    "GDAL_HTTP_MAX_RETRY": 3,
+    "GDAL_HTTP_MAX_RETRY": 2,
     "GDAL_HTTP_RETRY_DELAY": 1,
     "GDAL_HTTP_TIMEOUT": 60,
     "GDAL_HTTP_CONNECTTIMEOUT": 20,
@@ -137,6 +141,17 @@ def read_layers(
     values = da.map_blocks(_readable, raw, drop_axis=1, dtype=dtype, meta=meta)
     failed = da.map_blocks(_unreadable, raw, drop_axis=1, dtype=bool, meta=meta.astype(bool))
     return values, failed
+
+
+def any_failed(failed: Sequence[da.Array], template: da.Array) -> da.Array:
+    """Join what failed in any layer, in one task per chunk of the template."""
+    arrays = failed or [da.zeros_like(template, dtype=bool)]
+    joined: da.Array = da.map_blocks(_any, *arrays, dtype=bool, meta=np.empty((0, 0, 0), bool))
+    return joined
+
+
+def _any(*blocks: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    return np.asarray(np.logical_or.reduce(np.broadcast_arrays(*blocks)))
 
 
 def _plain_item(layer: Layer, index: int, epsg: int, bounds: Bbox) -> dict[str, Any]:
@@ -233,7 +248,7 @@ class LayerReader:
 
     def _choose(self, window: Window) -> tuple[IndexArray, ByteArray]:
         key = (
-            tuple((s.item, s.mask, s.age) for s in self.layer.sources),
+            tuple((s.mask, s.age, _version(s.mask)) for s in self.layer.sources),
             (self.spec.epsg, self.spec.bounds, self.spec.resolutions_xy),
             window.flatten(),
         )
@@ -258,7 +273,7 @@ class LayerReader:
     ) -> np.ndarray[Any, Any] | None:
         """Read and warp a window; None, with a warning that names the item, if it fails."""
         remote = raster.href.startswith(("http:", "https:", "s3:"))
-        attempts = 3 if remote else 1
+        attempts = REMOTE_ATTEMPTS if remote else 1
         for attempt in range(attempts):
             # After a failure the cache of remote blocks may hold the failure itself.
             fresh = {"CPL_VSIL_CURL_NON_CACHED": "/vsicurl/"} if attempt else {}
@@ -328,6 +343,14 @@ _CHOICES: cachetools.TTLCache[Any, tuple[IndexArray, ByteArray]] = cachetools.TT
 )
 
 
+def _version(mask: Raster | None) -> float:
+    """Tell a local file that was written anew from the one whose choice is cached."""
+    try:
+        return os.stat(mask.href).st_mtime if mask else 0.0
+    except OSError:
+        return 0.0  # remote, or gone: reading it will tell
+
+
 @cachetools.cached(_CHOICES, key=lambda key, reader, window: key, condition=threading.Condition())
 def _choice(key: Any, reader: LayerReader, window: Window) -> tuple[IndexArray, ByteArray]:
     """Per pixel, the index of the first image whose mask shows the ground, and its category."""
@@ -357,10 +380,5 @@ def _choice(key: Any, reader: LayerReader, window: Window) -> tuple[IndexArray, 
 
 def overlaps(footprint: Bbox, spec: RasterSpec, window: Window) -> bool:
     """Tell whether a footprint in degrees can touch a window of the grid."""
-    from rasterio.warp import transform_bounds
-    from rasterio.windows import bounds
-
-    box = bounds(window, spec.transform)
-    west, south, east, north = transform_bounds(f"EPSG:{spec.epsg}", "EPSG:4326", *box)
-    w, s, e, n = footprint
-    return not (w > east or e < west or s > north or n < south)
+    box = geographic_bounds(spec.epsg, bounds_of_window(window, spec.transform))
+    return intersects(footprint, box)

@@ -19,19 +19,19 @@ _ABSENT = Raster("")
 
 def read_optical(
     passes: Sequence[Acquisition], role: Role, grid: GeoBox, chunks: tuple[int, int]
-) -> tuple[dict[str, da.Array], da.Array]:
+) -> tuple[dict[str, da.Array], list[da.Array]]:
     """Read bands, age and mask category of one sensor, lazily, at every radar time.
 
     Returns
     -------
     variables, failed
         Arrays ``(time, y, x)`` by canonical name, NaN for a band that no candidate
-        has, and where an image that was chosen could not be read.
+        has; and, per band, where the image that was chosen could not be read.
     """
     prefix = PREFIXES[role]
     candidates = [candidate_sources(p, role) for p in passes]
     shape = (len(passes), *grid.shape)
-    failed = da.zeros(shape, chunks=(1, *chunks), dtype=bool)
+    failed: list[da.Array] = []
     variables: dict[str, da.Array] = {}
     for name in ASSETS[role]:
         layers = [Layer(candidate_sources(p, role, name)) for p in passes]
@@ -39,7 +39,7 @@ def read_optical(
             variables[name] = da.full(shape, np.nan, chunks=(1, *chunks), dtype=np.float32)
             continue
         variables[name], unreadable = read_layers(layers, grid, chunks)
-        failed = failed | unreadable
+        failed.append(unreadable)
     variables[f"{prefix}_age"], _ = read_layers([Layer(c, "age") for c in candidates], grid, chunks)
     variables[f"{prefix}_mask"] = read_masks(passes, role, grid, chunks)
     return variables, failed

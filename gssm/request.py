@@ -75,6 +75,12 @@ def check_datetime(datetime: Any) -> DateRange:
     return start, end
 
 
+def check_percent(name: str, value: float) -> None:
+    """Refuse what is not a percentage."""
+    if not isinstance(value, (int, float)) or not 0 <= value <= 100:
+        raise RequestError(f"{name} {value!r} is not a percentage; give a number from 0 to 100.")
+
+
 def check_window(window: str | pd.Timedelta) -> pd.Timedelta:
     """Return the largest time between radar and optical image, such as ``"3D"``."""
     # A bare number would be nanoseconds to pandas.

@@ -19,7 +19,7 @@ from gssm.errors import (
     GssmWarning,
     UnknownCatalogError,
 )
-from gssm.request import Bbox, DateRange, check_bbox, check_datetime, check_window
+from gssm.request import Bbox, DateRange, check_bbox, check_datetime, check_percent, check_window
 
 if TYPE_CHECKING:
     import pystac
@@ -78,6 +78,7 @@ def search(
     import pystac
 
     box, dates, delta = check_bbox(bbox), check_datetime(datetime), check_window(window)
+    check_percent("max_cloud_cover", max_cloud_cover)
     record = _of_level(_folder(catalog) or resolve_catalog(str(catalog)), level)
     find = _find_in_folder if _folder(catalog) else _find_in_api
     partner_dates = (dates[0] - delta, dates[1] + delta)

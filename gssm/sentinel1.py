@@ -15,7 +15,7 @@ from gssm.pairing import Acquisition
 
 def read_radar(
     passes: Sequence[Acquisition], grid: GeoBox, chunks: tuple[int, int]
-) -> tuple[dict[str, da.Array], da.Array]:
+) -> tuple[dict[str, da.Array], list[da.Array]]:
     """Read vv, vh (sigma0, linear power) and the incidence angle (degree), lazily.
 
     Radar is averaged in linear power when it is resampled. Gamma0 becomes sigma0 by
@@ -24,11 +24,10 @@ def read_radar(
     Returns
     -------
     variables, failed
-        Arrays ``(time, y, x)``, and where a radar image could not be read.
+        Arrays ``(time, y, x)``; and, per variable, where its image could not be read.
     """
-    angle, angle_failed = _incidence_angle(passes, grid, chunks)
+    angle, failed = _incidence_angle(passes, grid, chunks)
     variables = {"incidence_angle": angle}
-    failed = angle_failed
     flattened = np.array([p.slices[0].convention == "gamma0" for p in passes])
     for polarization in ("vv", "vh"):
         layers = [_layer(p, polarization) for p in passes]
@@ -37,13 +36,13 @@ def read_radar(
             to_sigma0 = da.where(flattened[:, None, None], da.cos(da.deg2rad(angle)), 1)
             values = (values * to_sigma0).astype(np.float32)
         variables[polarization] = values
-        failed = failed | unreadable
+        failed.append(unreadable)
     return variables, failed
 
 
 def _incidence_angle(
     passes: Sequence[Acquisition], grid: GeoBox, chunks: tuple[int, int]
-) -> tuple[da.Array, da.Array]:
+) -> tuple[da.Array, list[da.Array]]:
     """Angle per pixel where the provider has a raster of it, else one per scene."""
     per_scene = np.array([_scene_angle(p) for p in passes], dtype=np.float32)
     has_raster = np.array(["incidence_angle" in p.slices[0].rasters for p in passes])
@@ -54,12 +53,12 @@ def _incidence_angle(
         chunks=da.core.normalize_chunks((1, *chunks), shape),
     )
     if not has_raster.any():
-        return constant, da.zeros(shape, chunks=(1, *chunks), dtype=bool)
+        return constant, []
     layers = [_layer(p, "incidence_angle") for p in passes]
     values, failed = read_layers(layers, grid, chunks, Resampling.bilinear)
     if has_raster.all():
-        return values, failed
-    return da.where(has_raster[:, None, None], values, constant), failed
+        return values, [failed]
+    return da.where(has_raster[:, None, None], values, constant), [failed]
 
 
 def _scene_angle(acquisition: Acquisition) -> float:

@@ -65,8 +65,7 @@ sm = sm.compute()
 sm
 
 # %%
-sm.gssm.plot(time=0);
-
+sm.gssm.plot(time=0)
 # %% [markdown]
 # ## Can it be trusted?
 #

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 import xarray as xr
-from cubes import make_cube
-from helpers import no_compute
 
+from cubes import make_cube
 from gssm import physics
 from gssm.correct import correct
 from gssm.errors import CubeError, MissingVariableError
+from helpers import no_compute
 
 
 def test_it_is_the_water_cloud_model_pixel_by_pixel():

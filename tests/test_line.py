@@ -61,7 +61,9 @@ def test_a_truncated_band_costs_the_pixels_that_chose_its_image(catalogue):
     failed = product.quality_flag & FAILED != 0
     assert failed.any()
     assert product.soil_moisture.where(failed).isnull().all()
-    xr.testing.assert_equal(product.soil_moisture.where(~failed), sound.soil_moisture.where(~failed))
+    xr.testing.assert_equal(
+        product.soil_moisture.where(~failed), sound.soil_moisture.where(~failed)
+    )
 
 
 def test_when_nothing_can_be_read_nothing_is_written(catalogue, tmp_path):

@@ -101,7 +101,9 @@ def test_float32_stays_float32_and_close_to_float64():
     sigma, ndvi, angle = (rng.uniform(*r, 1000) for r in ((0.05, 0.5), (0, 0.6), (30, 46)))
     single = physics.soil_backscatter(*(v.astype("f4") for v in (sigma, ndvi, angle)), "vv")
     assert single.dtype == np.float32
-    np.testing.assert_allclose(single, physics.soil_backscatter(sigma, ndvi, angle, "vv"), atol=1e-3)
+    np.testing.assert_allclose(
+        single, physics.soil_backscatter(sigma, ndvi, angle, "vv"), atol=1e-3
+    )
 
 
 def test_numpy_and_dask_agree():

@@ -2,8 +2,8 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 import xarray as xr
-from cubes import make_cube
 
+from cubes import make_cube
 from gssm import quality
 from gssm.errors import CubeError
 from gssm.plot import plot_map, soil_moisture_colours

@@ -3,14 +3,14 @@ import pickle
 import numpy as np
 import pytest
 import xarray as xr
-from cubes import make_cube
-from helpers import no_compute
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gssm
+from cubes import make_cube
 from gssm import quality, schema
 from gssm.errors import BundleError, CubeError
+from helpers import no_compute
 
 CUBE = make_cube()
 
@@ -150,9 +150,7 @@ def test_accessor_and_function_agree(eager):
 
 def test_a_single_date_without_time_dimension(eager):
     step = CUBE.isel(time=0)
-    xr.testing.assert_allclose(
-        gssm.predict(step).soil_moisture, eager.soil_moisture.isel(time=0)
-    )
+    xr.testing.assert_allclose(gssm.predict(step).soil_moisture, eager.soil_moisture.isel(time=0))
 
 
 def test_bad_input():

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 import xarray as xr
-from cubes import make_cube
-from helpers import no_compute
 
+from cubes import make_cube
 from gssm import quality, schema
 from gssm.quality import BY_MEANING, FLAGS, quality_flag
+from helpers import no_compute
 
 
 def clean_cube():

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 import xarray as xr
-from cubes import make_cube
 
+from cubes import make_cube
 from gssm import schema
 from gssm.errors import CubeError, MissingVariableError
 from gssm.schema import FeatureSpec
@@ -46,6 +46,10 @@ def gamma_for_one(cube):
     return cube
 
 
+def no_valid_pixel(cube):
+    return with_units("vv", "1")(cube.assign(vv=cube.vv * np.nan))
+
+
 BAD = {
     "no units": (without_units, "'vv' has no units"),
     "wrong units": (with_units("s2_b4", "percent"), "'s2_b4' has units 'percent'"),
@@ -55,7 +59,10 @@ BAD = {
     "mixed conventions": (gamma_for_one, "gamma0 by the cosine"),
     "no variable": (lambda cube: cube.drop_vars("vh"), "no variable 'vh'"),
     "no times": (lambda cube: cube.isel(time=[]), "0 values along 'time'"),
-    "all NaN": (lambda cube: cube.assign(vv=cube.vv * np.nan).pipe(with_units("vv", "1")), "all NaN"),
+    "all NaN": (
+        lambda cube: cube.assign(vv=cube.vv * np.nan).pipe(with_units("vv", "1")),
+        "all NaN",
+    ),
 }
 
 

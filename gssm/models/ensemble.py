@@ -16,9 +16,10 @@ from gssm.errors import BundleError, CubeError
 from gssm.models import files
 from gssm.models.boosting import Boosting
 from gssm.models.forest import Forest
-from gssm.models.table import feature_matrix
+from gssm.models.table import feature_matrix, samples_to_dataset
 from gssm.models.tabnet import TabNet
 from gssm.physics import WaterCloud
+from gssm.quality import NO_VALUE, quality_flag
 from gssm.schema import BACKSCATTER, FeatureSpec
 
 Float32Array = NDArray[np.float32]
@@ -136,14 +137,15 @@ class Model:
         Returns
         -------
         pandas.DataFrame
-            ``soil_moisture`` (m3 m-3, float32) with the index of `samples`; NaN where
-            the radar is missing.
+            ``soil_moisture`` (m3 m-3, float32) and ``quality_flag`` (uint16, bits as in
+            `gssm.quality.FLAGS`) with the index of `samples`; soil moisture is NaN
+            where the radar is missing and where a flag says so.
         """
-        features = feature_matrix(samples, self.spec, self.water_cloud)
-        predicted = self.score(features)[TARGET]
+        flags = quality_flag(samples_to_dataset(samples), self.water_cloud).values
+        predicted = self.score(feature_matrix(samples, self.spec, self.water_cloud))[TARGET]
         radar = samples[list(BACKSCATTER)].to_numpy(np.float32)
-        predicted[~np.isfinite(radar).all(axis=1)] = np.nan
-        return pd.DataFrame({TARGET: predicted}, index=samples.index)
+        predicted[~np.isfinite(radar).all(axis=1) | (flags & NO_VALUE != 0)] = np.nan
+        return pd.DataFrame({TARGET: predicted, "quality_flag": flags}, index=samples.index)
 
     def to_files(self) -> dict[str, bytes]:
         """Return the bundle: file name to bytes, the manifest included; the same every time."""

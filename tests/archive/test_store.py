@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import xarray as xr
 import zarr
-from cubes import make_cube
 
+from cubes import make_cube
 from gssm import quality
 from gssm.archive.store import to_zarr
 from gssm.errors import CubeError, ReadError, StoreExistsError, StoreWriteError

@@ -3,11 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from sample_tables import simulated_samples
 
 from gssm.models.bundle import load_model
 from gssm.training import blanking
 from gssm.training.samples import read_samples
+from sample_tables import simulated_samples
 
 
 def test_partners_outside_the_window_are_blanked_with_their_age() -> None:

@@ -3,13 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from sample_tables import simulated_samples
 
 from gssm.errors import RequestError, SamplesError
 from gssm.training import crossval, fitting
 from gssm.training.crossval import assign_folds, cross_validate, station_groups
 from gssm.training.evaluate import evaluate, skill_table
 from gssm.training.train import train
+from sample_tables import simulated_samples
 
 QUICK = ("random_forest", "xgboost")
 

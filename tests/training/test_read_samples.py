@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-from sample_tables import simulated_samples
 
 from gssm import schema
 from gssm.errors import SamplesError
 from gssm.training.samples import feature_matrix, read_samples, samples_to_dataset
+from sample_tables import simulated_samples
 
 
 def published_layout(rows: int = 3) -> pd.DataFrame:

@@ -3,7 +3,6 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from sample_tables import simulated_samples
 
 from gssm.errors import RequestError, SamplesError
 from gssm.models.bundle import load_model
@@ -12,6 +11,7 @@ from gssm.training import train as train_module
 from gssm.training.fitting import ensemble_weights, shrunk_target, simplex_weights
 from gssm.training.presets import PAPER_WEIGHTS, PRESETS
 from gssm.training.train import train
+from sample_tables import simulated_samples
 
 QUICK = ("random_forest", "xgboost")
 

@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from gssm.errors import EmptySearchError, GssmWarning
+from gssm.pairing import Acquisition, acquisitions, observations
+from imagery import landsat_item, optical_item, radar_item
+
+
+def passes(*items: dict[str, Any], window: str = "3D") -> list[Acquisition]:
+    return acquisitions(observations(items), window)
+
+
+def slice_at(name: str, time: str, west: float = 2.99, **properties: Any) -> dict[str, Any]:
+    item = radar_item(name, time, **properties)
+    return {**item, "geometry": None, "bbox": [west, 50.5, west + 0.06, 50.6]}
+
+
+def names(*items: dict[str, Any]) -> list[list[str]]:
+    return [[o.id for o in a.slices] for a in passes(*items)]
+
+
+def test_slices_of_one_pass_are_one_acquisition() -> None:
+    slices = [
+        slice_at("late", "2020-06-10T06:00:25Z", 3.2),
+        slice_at("early", "2020-06-10T06:00:00Z"),
+    ]
+    (only,) = passes(*slices)
+    assert only.time == pd.Timestamp("2020-06-10T06:00")
+    assert [o.id for o in only.slices] == ["early", "late"]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        slice_at("b", "2020-06-10T18:00:00Z", sat__relative_orbit=88),
+        slice_at("b", "2020-06-10T06:00:00Z", 3.2, platform="sentinel-1b"),
+        slice_at("b", "2020-06-11T06:00:00Z", 3.2),
+        # No orbit number: the two passes of a day still differ in direction.
+        slice_at(
+            "b", "2020-06-10T18:00:00Z", sat__relative_orbit=None, sat__orbit_state="ascending"
+        ),
+    ],
+)
+def test_passes_that_differ_stay_apart(other: dict[str, Any]) -> None:
+    first = slice_at("a", "2020-06-10T06:00:00Z", sat__orbit_state="descending")
+    if other["properties"]["sat:relative_orbit"] is None:
+        first["properties"]["sat:relative_orbit"] = None
+    assert names(first, other) == [["a"], ["b"]]
+
+
+@pytest.mark.parametrize(
+    ("west", "times"),
+    [
+        # Noon in New Zealand is midnight in UTC; the pass is one solar day.
+        (174.0, ("2020-06-09T23:59:50Z", "2020-06-10T00:00:15Z")),
+        (-150.0, ("2020-06-10T03:59:50Z", "2020-06-10T04:00:15Z")),
+        (2.99, ("2020-06-10T17:40:00Z", "2020-06-10T17:40:25Z")),
+    ],
+)
+def test_a_pass_across_midnight_utc_is_one(west: float, times: tuple[str, str]) -> None:
+    slices = [slice_at(f"s{i}", t, west + i / 10) for i, t in enumerate(times)]
+    assert names(*slices) == [["s0", "s1"]]
+
+
+def test_a_scene_served_twice_counts_once_with_the_newest_baseline() -> None:
+    # Earth Search serves 02.14 and 05.00 of one scene, 1 ms apart.
+    old = optical_item("old", "2020-06-09T11:00:00.000Z", s2__processing_baseline="02.14")
+    new = optical_item("new", "2020-06-09T11:00:00.001Z", s2__processing_baseline="05.00")
+    for pair in ([old, new], [new, old], [old, new, old]):
+        (only,) = passes(radar_item(), *pair)
+        assert [o.id for o in only.sentinel2] == ["new"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"s2__mgrs_tile": "31UES"}, {"platform": "sentinel-2b"}, {"time": "2020-06-09T11:02:00Z"}],
+)
+def test_images_that_only_look_alike_are_both_kept(change: dict[str, Any]) -> None:
+    (only,) = passes(radar_item(), optical_item("a"), optical_item("b", **change))
+    assert {o.id for o in only.sentinel2} == {"a", "b"}
+
+
+def test_candidates_nearest_first_either_side_within_the_window() -> None:
+    days = {"in-3": -3, "in-1": -1, "in+2": 2, "in+3": 3, "out-": -3.001, "out+": 3.001}
+    radar = pd.Timestamp("2020-06-10T06:00:00")
+    images = [
+        optical_item(name, (radar + pd.Timedelta(days=day)).isoformat() + "Z")
+        for name, day in days.items()
+    ]
+    (only,) = passes(radar_item(), *images, landsat_item())
+    assert [o.id for o in only.sentinel2] == ["in-1", "in+2", "in+3", "in-3"]
+    assert [only.offset_days(o) for o in only.sentinel2] == [-1, 2, 3, -3]
+    assert [o.id for o in only.landsat] == ["LC08"]
+
+
+def test_window_of_zero_keeps_only_the_same_moment() -> None:
+    same = optical_item("same", "2020-06-10T06:00:00Z")
+    (only,) = passes(radar_item(), same, optical_item("other"), window="0D")
+    assert [o.id for o in only.sentinel2] == ["same"]
+
+
+def test_unusable_items_are_named_in_one_warning() -> None:
+    broken = [radar_item(f"r{i}", sar__instrument_mode="EW") for i in range(5)]
+    with pytest.warns(GssmWarning, match=r"5 item\(s\) left out: item 'r0'.*and 2 more") as caught:
+        assert len(observations([radar_item(), *broken])) == 1
+    assert len(caught) == 1
+
+
+@pytest.mark.parametrize(
+    ("items", "reason"),
+    [
+        ([], "search again"),
+        ([optical_item()], "search again"),
+        ([radar_item("ew", sar__instrument_mode="EW")], "'ew' was taken in EW mode"),
+    ],
+)
+def test_no_radar_is_an_error_that_says_why(items: list[dict[str, Any]], reason: str) -> None:
+    with pytest.raises(EmptySearchError, match=f"no usable Sentinel-1 item.*{reason}"):
+        observations(items)
