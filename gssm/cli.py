@@ -252,7 +252,7 @@ def train(
     model.save(bundle, overwrite=overwrite)
     out.print(f"saved {bundle}", highlight=False)
     for skill in model.provenance["skill"]:
-        out.print_json(data=skill)
+        _print_skill(skill)
 
 
 @app.command()
@@ -315,6 +315,14 @@ def _report(store: str) -> None:
     with xr.open_zarr(store, consolidated=False) as product:
         _print_summary(summarize(product))
     out.print(f"wrote {store}", highlight=False)
+
+
+def _print_skill(skill: dict[str, Any]) -> None:
+    import pandas as pd
+
+    columns = ["N", "r2", "rmse", "bias", "station_r", "station_ubrmse"]
+    out.print(f"held out by {skill['protocol']}, {skill['folds']} folds: {skill['says']}")
+    out.print(_frame_table(pd.DataFrame(skill["scores"]).T[columns].round(4)))
 
 
 def _print_summary(table: Any) -> None:

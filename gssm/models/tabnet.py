@@ -24,8 +24,10 @@ Float32Array = NDArray[np.float32]
 # Standard deviations beyond which an input says no more; a cloud that slipped through
 # a mask is 20 away and would throw a network anywhere.
 CLIP = 5.0
-# Rows per forward pass: large enough to amortise torch, small enough for the cache.
-BATCH = 4096
+# Rows per forward pass, always just so many: for other shapes BLAS sums in another
+# order, and the value of a pixel would depend on the chunk that it is in. Large enough
+# to amortise torch, small enough for the cache.
+BATCH = 1024
 # Evaluation normalises by stored statistics, so the ghost batches of training only
 # cost time there.
 NO_GHOST_BATCHES = 1 << 30
@@ -135,10 +137,12 @@ class TabNet:
         mean, scale = self.scaling.target
         for start in range(0, len(features), BATCH):
             rows = slice(start, start + BATCH)
-            inputs = torch.from_numpy(self.scaling.inputs(features[rows]))
+            inputs = self.scaling.inputs(features[rows])
+            padded = np.zeros((BATCH, inputs.shape[1]), np.float32)
+            padded[: len(inputs)] = inputs
             with torch.inference_mode():
-                output, _ = self.network(inputs)
-            result[rows] = output[:, 0].numpy() * scale + mean
+                output, _ = self.network(torch.from_numpy(padded))
+            result[rows] = output[: len(inputs), 0].numpy() * scale + mean
         return result
 
     @property
