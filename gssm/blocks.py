@@ -52,6 +52,8 @@ def map_kernel(
     -------
     numpy.ndarray or dask.array.Array
     """
+    if template.chunks is None and any(array.chunks is not None for array in arrays):
+        template = template.chunk()
     full = [_full_rank(array, template) for array in arrays]
     if template.chunks is None:
         return kernel(*(array.values for array in full), **options)

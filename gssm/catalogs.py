@@ -6,6 +6,7 @@ into the same canonical `Observation`, whoever served it, or refuses it with a r
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -210,6 +211,10 @@ SENTINEL2_OFFSET = -0.1
 SENTINEL2_OFFSET_BASELINE = 4.0
 
 
+# Landsat and Sentinel repeat after fewer orbits; what is larger is no orbit number.
+MAX_ORBIT = 999
+
+
 @dataclass(frozen=True)
 class Raster:
     """One single-band file and how its numbers become physical ones.
@@ -288,12 +293,12 @@ def describe(item: Mapping[str, Any]) -> Observation:
         rasters=rasters,
         mask=mask,
         platform=str(properties.get("platform") or "").lower(),
-        relative_orbit=properties.get("sat:relative_orbit"),
+        relative_orbit=_relative_orbit(item),
         orbit_state=str(properties.get("sat:orbit_state") or ""),
         tile=_tile(properties),
         baseline=_baseline(properties) or 0.0,
-        cloud_cover=properties.get("eo:cloud_cover"),
-        incidence_angle=properties.get("view:incidence_angle"),
+        cloud_cover=_number(item, "eo:cloud_cover"),
+        incidence_angle=_number(item, "view:incidence_angle"),
         convention=collection.convention,
     )
 
@@ -420,14 +425,43 @@ def _time(item: Mapping[str, Any]) -> pd.Timestamp:
     return time.tz_convert("UTC").tz_localize(None) if time.tzinfo else time
 
 
+def _number(item: Mapping[str, Any], name: str) -> float | None:
+    stated = item["properties"].get(name)
+    try:
+        return None if stated is None else float(stated)
+    except (TypeError, ValueError):
+        raise ItemError(f"item {item['id']!r} has {name} {stated!r}, not a number") from None
+
+
+def _relative_orbit(item: Mapping[str, Any]) -> int | None:
+    stated = _number(item, "sat:relative_orbit")
+    if stated is not None and not 0 <= stated <= MAX_ORBIT:
+        raise ItemError(f"item {item['id']!r} has sat:relative_orbit {stated:g}, which is none")
+    return None if stated is None else int(stated)
+
+
 def _footprint(item: Mapping[str, Any]) -> Bbox:
     if item.get("geometry"):
         from shapely.geometry import shape
 
-        west, south, east, north = shape(item["geometry"]).bounds
-        return (west, south, east, north)
-    box = [float(v) for v in item["bbox"]]
+        try:
+            west, south, east, north = map(float, shape(item["geometry"]).bounds)
+        except Exception as error:  # shapely refuses a broken geometry in many ways
+            raise ItemError(f"item {item['id']!r} has no usable geometry ({error})") from error
+        return _finite(item, (west, south, east, north))
+    try:
+        box = [float(v) for v in item["bbox"]]
+    except (TypeError, ValueError):
+        box = []
+    if len(box) not in (4, 6):
+        raise ItemError(f"item {item['id']!r} has the bbox {item['bbox']!r}, which is none")
     return (box[0], box[1], box[len(box) // 2], box[len(box) // 2 + 1])
+
+
+def _finite(item: Mapping[str, Any], box: Bbox) -> Bbox:
+    if not all(map(math.isfinite, box)):
+        raise ItemError(f"item {item['id']!r} has an empty geometry, so it cannot be placed")
+    return box
 
 
 def resolve_catalog(name: str) -> Catalog:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
+from threading import current_thread, main_thread
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Column, Table
+from rich.text import Text
 
 from gssm import errors
 
@@ -29,8 +33,9 @@ app = typer.Typer(
         "6 a model or training table was refused."
     ),
 )
-out = Console()
-err = Console(stderr=True)
+# Paths and messages may hold brackets, which are not markup.
+out = Console(markup=False)
+err = Console(stderr=True, markup=False)
 
 # The first class that fits decides; subclasses stand before their parents.
 EXIT_CODES: tuple[tuple[type[BaseException], int], ...] = (
@@ -51,7 +56,7 @@ Catalog = Annotated[
     ),
 ]
 BboxOption = Annotated[
-    tuple[float, float, float, float],
+    tuple[str, str, str, str],  # words: gssm's own check names what is no number
     typer.Option(help="West, south, east, north in degrees.", metavar="W S E N"),
 ]
 DatetimeOption = Annotated[
@@ -69,22 +74,39 @@ def _sentences(command: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(command)
     def run(*args: Any, **kwargs: Any) -> None:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _ended_by_sigterm():
             warnings.showwarning = _show_warning
             warnings.simplefilter("default", errors.GssmWarning)
             try:
                 command(*args, **kwargs)
             except errors.GssmError as error:
-                err.print(f"[bold red]error:[/] {error}", highlight=False, soft_wrap=True)
+                _tell("error", "bold red", error)
                 code = next(c for kind, c in EXIT_CODES if isinstance(error, kind))
                 raise typer.Exit(code) from error
 
     return run
 
 
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Let a batch system's SIGTERM end a command like Ctrl-C: what was begun is removed."""
+    if current_thread() is not main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def _show_warning(message: Any, category: type[Warning], *_: Any, **__: Any) -> None:
     if issubclass(category, errors.GssmWarning):
-        err.print(f"[yellow]warning:[/] {message}", highlight=False, soft_wrap=True)
+        _tell("warning", "yellow", message)
+
+
+def _tell(label: str, style: str, message: Any) -> None:
+    err.print(Text.assemble((f"{label}:", style), f" {message}"), soft_wrap=True)
 
 
 def _print_version(wanted: bool) -> None:
@@ -123,9 +145,11 @@ def search(
 
     Example: `gssm search --bbox 3.0195 50.8132 3.0282 50.8187 --datetime 2018-05`
     """
+    from gssm.request import check_bbox
     from gssm.search import search as find
 
-    items = find(bbox, datetime, catalog=catalog, max_cloud_cover=max_cloud_cover, window=window)
+    box = check_bbox(bbox)
+    items = find(box, datetime, catalog=catalog, max_cloud_cover=max_cloud_cover, window=window)
     counts: dict[str, list[Any]] = {}
     for item in items:
         counts.setdefault(item.collection_id or "none", []).append(item.datetime)
@@ -135,8 +159,7 @@ def search(
         table.add_row(name, str(len(moments)), f"{first:%Y-%m-%d %H:%M}", f"{last:%Y-%m-%d %H:%M}")
     out.print(table)
     if save is not None:
-        _refuse_existing_file(save)
-        items.save_object(str(save))
+        _save(save, lambda file: items.save_object(str(file)))
         out.print(f"saved {len(items)} items to {save}", highlight=False)
 
 
@@ -158,9 +181,11 @@ def matchups(
     Days are optical minus radar: -1.3 means that the image was taken before the radar.
     """
     from gssm.matchups import matchups as match
+    from gssm.request import check_bbox
     from gssm.search import search as find
 
-    items = find(bbox, datetime, catalog=catalog, max_cloud_cover=max_cloud_cover, window=window)
+    box = check_bbox(bbox)
+    items = find(box, datetime, catalog=catalog, max_cloud_cover=max_cloud_cover, window=window)
     if measure:
         with _progress("reading cloud masks"):
             table = match(items, window=window, measure=True)
@@ -170,8 +195,7 @@ def matchups(
     mapped = int((table["reason"] == "").sum())
     out.print(f"{mapped} of {len(table)} acquisitions can be mapped", highlight=False)
     if save is not None:
-        _refuse_existing_file(save)
-        table.to_csv(save)
+        _save(save, table.to_csv)
 
 
 @app.command()
@@ -195,27 +219,36 @@ def predict(
     """
     from gssm.align import open_cube
     from gssm.archive.store import refuse_existing, to_zarr
-    from gssm.matchups import matched_items
+    from gssm.grid import make_grid
+    from gssm.matchups import UNREADABLE_MASKS, matched_items
     from gssm.matchups import matchups as match
     from gssm.models.bundle import resolve
     from gssm.predict import predict as score
+    from gssm.request import check_bbox
     from gssm.search import search as find
 
+    box = check_bbox(bbox)
     refuse_existing(store, overwrite)
     resolve(model)
-    items = find(bbox, datetime, catalog=catalog, max_cloud_cover=max_cloud_cover, window=window)
+    make_grid(box, resolution)
+    items = find(box, datetime, catalog=catalog, max_cloud_cover=max_cloud_cover, window=window)
     with _progress("reading cloud masks"):
         table = match(items, window=window, measure=True)
     mapped = int((table["reason"] == "").sum())
     out.print(f"{mapped} of {len(table)} radar acquisitions can be mapped", highlight=False)
     for time, reason in table.loc[table["reason"] != "", "reason"].items():
         out.print(f"  left out {time:%Y-%m-%d %H:%M}: {reason}", highlight=False, style="dim")
+    if not mapped and (table["reason"] == UNREADABLE_MASKS).any():
+        raise errors.ReadError(
+            "no cloud mask of Sentinel-2 could be read, so nothing can be mapped; check the files "
+            "or URLs of the items."
+        )
     if not mapped:
         raise errors.EmptySearchError(
             "no radar acquisition has a clear Sentinel-2 partner; widen the dates, "
             "--window or --max-cloud-cover."
         )
-    cube = open_cube(matched_items(items, table), bbox=bbox, resolution=resolution, window=window)
+    cube = open_cube(matched_items(items, table), bbox=box, resolution=resolution, window=window)
     with _progress("mapping"):
         to_zarr(score(cube, model, members=members), store, overwrite=overwrite)
     _report(store)
@@ -239,10 +272,12 @@ def train(
     Example: `gssm train stations_l2.parquet --networks USCRN,SCAN --out my-model`
     """
     from gssm.archive.store import refuse_existing
+    from gssm.models.files import MANIFEST
     from gssm.training.samples import read_samples
     from gssm.training.train import train as fit
 
-    refuse_existing(bundle, overwrite)
+    zipped = (bundle.name,) if bundle.suffix.lower() == ".zip" else ()
+    refuse_existing(bundle, overwrite, (MANIFEST, *zipped))
     table = read_samples(samples)
     wanted = [name.strip() for name in networks.split(",") if name.strip()] or None
     with err.status("training") as status:
@@ -274,8 +309,7 @@ def evaluate(
     table = score(load_model(model), read_samples(samples))
     out.print(_frame_table(table.round(4)))
     if save is not None:
-        _refuse_existing_file(save)
-        table.to_csv(save)
+        _save(save, table.to_csv)
 
 
 @app.command()
@@ -341,9 +375,18 @@ def _print_summary(table: Any) -> None:
     )
 
 
-def _refuse_existing_file(file: Path) -> None:
-    if file.exists():
-        raise errors.StoreExistsError(f"{file} exists already; give another path with --out.")
+def _save(file: Path, write: Callable[[Path], Any]) -> None:
+    from gssm.archive.store import writing
+
+    with writing(file):
+        if file.exists():
+            raise errors.StoreExistsError(f"{file} exists already; give another path with --out.")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            write(file)
+        except BaseException:
+            file.unlink(missing_ok=True)
+            raise
 
 
 def _matchup_table(table: Any) -> Table:

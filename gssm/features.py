@@ -37,7 +37,8 @@ def build_features(
     spec
         ``"l2"``, ``"paper33"`` or a `FeatureSpec`.
     water_cloud
-        Parameters for ``vv_soil`` and ``vh_soil`` where the cube lacks them.
+        Parameters for ``vv_soil`` and ``vh_soil``, which are made anew from the radar
+        and taken from the cube only where it lacks what they are made of.
 
     Returns
     -------
@@ -58,10 +59,10 @@ def build_features(
 
 
 def _feature(cube: xr.Dataset, name: str, water_cloud: WaterCloud) -> xr.DataArray:
-    if name in cube:
+    rule = next((r for r in RULES.get(name, ()) if all(n in cube for n in r.needs)), None)
+    if name in cube and not (rule and name in OF_THE_MODEL):
         array = cube[name]
     else:
-        rule = next((r for r in RULES.get(name, ()) if all(n in cube for n in r.needs)), None)
         array = rule.make(cube, water_cloud) if rule else xr.full_like(cube["vv"], np.nan)
     array = array.astype(np.float32, copy=False).rename(name).drop_attrs()
     return array.assign_attrs(schema.VARIABLES[name].attrs)
@@ -138,6 +139,9 @@ def _to_geographic(x: FloatArray, y: FloatArray, crs_wkt: str, index: int) -> Fl
     transformer = Transformer.from_crs(crs_wkt, "EPSG:4326", always_xy=True)
     return np.asarray(transformer.transform(x, y)[index], dtype=np.float32)
 
+
+# Made anew even where the cube has them: they depend on the model's own parameters.
+OF_THE_MODEL = ("vv_soil", "vh_soil")
 
 # In order of preference, the ways to make each derived feature.
 RULES: dict[str, tuple[Rule, ...]] = {

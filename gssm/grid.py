@@ -14,6 +14,8 @@ from gssm.errors import RequestError
 from gssm.request import check_bbox
 
 UTM_SOUTH, UTM_NORTH = -80, 84
+# Metres; the sensors see 10, and a box of 5 degrees is 500 km wide.
+FINEST_PIXEL, COARSEST_PIXEL = 1, 100_000
 
 
 def make_grid(bbox: Bbox, resolution: float = 10) -> GeoBox:
@@ -26,10 +28,11 @@ def make_grid(bbox: Bbox, resolution: float = 10) -> GeoBox:
     if not (
         isinstance(resolution, (int, float, np.number))
         and math.isfinite(resolution)
-        and resolution > 0
+        and FINEST_PIXEL <= resolution <= COARSEST_PIXEL
     ):
         raise RequestError(
-            f"resolution {resolution!r} is not a pixel size; give metres, such as 10."
+            f"resolution {resolution!r} is not a pixel size from {FINEST_PIXEL} to "
+            f"{COARSEST_PIXEL} m; give metres, such as 10."
         )
     west, south, east, north = bbox
     if south < UTM_SOUTH or north > UTM_NORTH:
@@ -54,8 +57,14 @@ def make_grid(bbox: Bbox, resolution: float = 10) -> GeoBox:
 
 
 def grid_epsg(grid: GeoBox) -> int:
-    """EPSG code of a projected grid in metres, or the reason why it cannot serve."""
+    """EPSG code of a north-up, square, projected grid in metres, or why it cannot serve."""
     epsg = grid.crs.to_epsg() if grid.crs is not None and grid.crs.projected else None
+    x, y = grid.resolution.xy
+    if not grid.axis_aligned or x <= 0 or abs(x + y) > 1e-6 * abs(x):
+        raise RequestError(
+            f"the grid has pixels of ({x:g}, {y:g}) m; give a north-up grid with square pixels, "
+            "such as GeoBox.from_bbox(bounds, crs, resolution=10)."
+        )
     if epsg is None:
         raise RequestError(
             f"the grid has the CRS {grid.crs}; give a projected one with an EPSG code and metres, "
@@ -73,8 +82,19 @@ def geographic_bounds(epsg: int, bounds: Bbox) -> Bbox:
 
 
 def intersects(a: Bbox, b: Bbox) -> bool:
-    """Tell whether two boxes touch."""
-    return not (a[0] > b[2] or a[2] < b[0] or a[1] > b[3] or a[3] < b[1])
+    """Tell whether two boxes in degrees touch; one with west > east crosses 180 degrees."""
+    if a[1] > b[3] or a[3] < b[1]:
+        return False
+    return any(
+        a_west <= b_east and b_west <= a_east
+        for a_west, a_east in _spans(a)
+        for b_west, b_east in _spans(b)
+    )
+
+
+def _spans(box: Bbox) -> list[tuple[float, float]]:
+    west, east = box[0], box[2]
+    return [(west, east)] if west <= east else [(west, 180.0), (-180.0, east)]
 
 
 def stated_bbox(items: Any, described: Sequence[Observation]) -> Bbox:

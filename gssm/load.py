@@ -9,7 +9,9 @@ mask and nothing else.
 
 from __future__ import annotations
 
+import math
 import os
+import sys
 import threading
 import time
 import warnings
@@ -23,9 +25,12 @@ import numpy as np
 import rasterio
 import stackstac
 from odc.geo.geobox import GeoBox
+from rasterio._err import CPLE_BaseError
 from rasterio.enums import Resampling
+from rasterio.errors import CRSError, RasterioError, RasterioIOError
 from rasterio.vrt import WarpedVRT
-from rasterio.windows import Window
+from rasterio.warp import transform_bounds
+from rasterio.windows import Window, from_bounds
 from rasterio.windows import bounds as bounds_of_window
 from stackstac.raster_spec import RasterSpec
 
@@ -45,7 +50,13 @@ Quantity = Literal["value", "age", "mask"]
 UNREADABLE = np.float32(-np.inf)
 # Each with GDAL's own retries inside; the second with a fresh signature and cache.
 REMOTE_ATTEMPTS = 2
+# Pixels of error that GDAL may make to project faster; more would depend on the chunks.
+# (With none at all, rasterio 1.4's WarpedVRT cannot be opened.)
+TOLERANCE = 0.001
 NO_SOURCE = 65535
+
+# What rasterio raises for a file that cannot be read; GDAL's own errors are not all wrapped.
+READ_ERRORS = (RasterioError, CRSError, CPLE_BaseError, OSError)
 
 # Bounded waits and retries, no directory listings; a file is read as it is now.
 GDAL_OPTIONS: dict[str, Any] = {
@@ -218,6 +229,8 @@ class LayerReader:
         if self.layer.quantity == "mask":
             return category
         result = np.full(chosen.shape, np.nan, np.float32)
+        if self.layer.quantity == "value":
+            result[category == schema.MASK_UNREADABLE] = UNREADABLE
         for index in np.unique(chosen[chosen != NO_SOURCE]):
             here = chosen == index
             source = sources[index]
@@ -260,8 +273,6 @@ class LayerReader:
         if values is None:
             return None
         values = values.astype(np.float32, copy=False)
-        if raster.positive:
-            values = np.where(values > 0, values, np.float32(np.nan))
         if raster.scale != 1:
             values = values * np.float32(raster.scale)
         if raster.offset != 0:
@@ -279,45 +290,60 @@ class LayerReader:
             fresh = {"CPL_VSIL_CURL_NON_CACHED": "/vsicurl/"} if attempt else {}
             try:
                 with rasterio.Env(**GDAL_OPTIONS, **fresh):
-                    vrt = self._dataset(raster, resampling, fill)
-                    values: np.ndarray[Any, Any] = vrt.read(1, window=window)
+                    dataset = self._dataset(raster)
+                    if np.isnan(fill) and needs_masking(raster, dataset.nodata):
+                        return warp_masked(dataset, raster, self.spec, window, resampling)
+                    values: np.ndarray[Any, Any] = self._warped(raster, resampling, fill).read(
+                        1, window=window
+                    )
                     return values
-            except (rasterio.errors.RasterioError, rasterio.errors.CRSError, OSError) as error:
+            except READ_ERRORS as error:
                 self._forget(raster)
                 cause = str(error).splitlines()[0] if str(error) else type(error).__name__
                 if attempt + 1 < attempts:
                     time.sleep(2.0**attempt)
-        warnings.warn(
+        _warn(
             f"item {item!r} is skipped where {raster.href} could not be read ({cause}); "
-            "its pixels are flagged read_failed.",
-            GssmWarning,
-            stacklevel=2,
+            "its pixels are flagged read_failed."
         )
         return None
 
-    def _dataset(self, raster: Raster, resampling: Resampling, fill: float) -> WarpedVRT:
-        opened: dict[str, WarpedVRT] = self._open.__dict__
-        key = raster.href
+    def _dataset(self, raster: Raster) -> rasterio.DatasetReader:
+        opened: dict[str, Any] = self._open.__dict__
+        key = f"dataset {raster.href}"
         if key not in opened:
             dataset = rasterio.open(signed(raster.href), sharing=False)
             if dataset.crs is None or dataset.transform.is_identity:
-                raise rasterio.errors.RasterioIOError("it has no CRS or no geotransform")
+                raise RasterioIOError("it has no CRS or no geotransform")
+            if dataset.count != 1:
+                raise RasterioIOError(f"it has {dataset.count} bands where one is due")
+            opened[key] = dataset
+        return opened[key]
+
+    def _warped(self, raster: Raster, resampling: Resampling, fill: float) -> WarpedVRT:
+        opened: dict[str, Any] = self._open.__dict__
+        key = f"warped {raster.href}"
+        if key not in opened:
+            dataset = self._dataset(raster)
             is_class = resampling == Resampling.nearest
             opened[key] = WarpedVRT(
                 dataset,
                 resampling=resampling,
-                src_nodata=raster.nodata if raster.nodata is not None else dataset.nodata,
+                # What the file says of itself goes before what its collection says.
+                src_nodata=raster.nodata if dataset.nodata is None else dataset.nodata,
                 nodata=fill,
                 # Warping into float with NaN outside keeps GDAL from nudging valid
                 # values that happen to equal an integer nodata value.
                 working_dtype=None if is_class else "float32",
                 dtype=None if is_class else "float32",
+                tolerance=TOLERANCE,
                 **self.spec.vrt_params,
             )
         return opened[key]
 
     def _forget(self, raster: Raster) -> None:
-        self._open.__dict__.pop(raster.href, None)
+        for kind in ("warped", "dataset"):
+            self._open.__dict__.pop(f"{kind} {raster.href}", None)
 
     def close(self) -> None:
         """Drop the files of every thread."""
@@ -334,6 +360,77 @@ class LayerReader:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)  # type: ignore[misc]
+
+
+def needs_masking(raster: Raster, nodata: float | None) -> bool:
+    """Tell whether one nodata value is not enough to know the gaps of a file."""
+    differ = None not in (raster.nodata, nodata) and raster.nodata != nodata
+    return raster.positive or differ
+
+
+def warp_masked(
+    dataset: rasterio.DatasetReader,
+    raster: Raster,
+    spec: RasterSpec,
+    window: Window,
+    resampling: Resampling,
+) -> FloatArray:
+    """Warp a window of a raster whose gaps one nodata value does not tell.
+
+    They are masked before resampling. Radar products fill their borders with zeros
+    whatever nodata value they state, and an average with a zero in it looks like dry
+    soil.
+    """
+    part = source_window(dataset, spec, window)
+    if part is None:
+        return np.full((window.height, window.width), np.nan, np.float32)
+    values = dataset.read(1, window=part, out_dtype=np.float32)
+    nodata = [n for n in (raster.nodata, dataset.nodata) if n is not None]
+    values[np.isin(values, np.float32(nodata))] = np.nan
+    if raster.positive:
+        values[~(values > 0)] = np.nan
+    profile = {
+        "driver": "GTiff",
+        "count": 1,
+        "dtype": "float32",
+        "nodata": np.nan,
+        "crs": dataset.crs,
+        "transform": dataset.window_transform(part),
+    }
+    with rasterio.MemoryFile() as memory:
+        with memory.open(height=part.height, width=part.width, **profile) as masked:
+            masked.write(values, 1)
+        with (
+            memory.open() as masked,
+            WarpedVRT(
+                masked, resampling=resampling, tolerance=TOLERANCE, **spec.vrt_params
+            ) as warped,
+        ):
+            result: FloatArray = warped.read(1, window=window)
+            return result
+
+
+def source_window(
+    dataset: rasterio.DatasetReader, spec: RasterSpec, window: Window
+) -> Window | None:
+    """Pixels of a file under a window of the grid, two to spare for resampling, or None."""
+    box = transform_bounds(
+        f"EPSG:{spec.epsg}", dataset.crs, *bounds_of_window(window, spec.transform)
+    )
+    part = from_bounds(*box, transform=dataset.transform)
+    left, top = max(0, math.floor(part.col_off) - 2), max(0, math.floor(part.row_off) - 2)
+    right = min(dataset.width, math.ceil(part.col_off + part.width) + 2)
+    bottom = min(dataset.height, math.ceil(part.row_off + part.height) + 2)
+    if left >= right or top >= bottom:
+        return None
+    return Window(left, top, right - left, bottom - top)
+
+
+def _warn(message: str) -> None:
+    """Warn here and, on a worker of a cluster, in the user's session too."""
+    worker = sys.modules.get("distributed.worker")
+    warn = worker.warn if worker else warnings.warn
+    warn(message, GssmWarning)
 
 
 # The bands of a chunk share the choice of image: without this every band would read
@@ -367,8 +464,10 @@ def _choice(key: Any, reader: LayerReader, window: Window) -> tuple[IndexArray, 
         assert mask is not None
         classes = reader._read_raster(source.item, mask, window, Resampling.nearest, rule.fill)
         if classes is None:
+            # No farther image takes over: another band may find the mask readable again,
+            # and a pixel would be put together from two images.
             category[open_pixels] = schema.MASK_UNREADABLE
-            continue
+            break
         seen = rule.classify(classes)
         shows_ground = open_pixels & (seen <= schema.MASK_SNOW)
         chosen[shows_ground] = index

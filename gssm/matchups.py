@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from dask.base import compute
 
 from gssm import schema
 from gssm.catalogs import COLLECTIONS, OPTICAL_ROLES, Bbox, Observation, Role
@@ -16,6 +18,8 @@ from gssm.request import check_bbox
 
 # Clear share is measured on at most this many pixels a side.
 MEASURE_PIXELS = 256
+NO_CLEAR_PIXEL = "no clear Sentinel-2 pixel over the area"
+UNREADABLE_MASKS = "the Sentinel-2 cloud masks could not be read"
 MEASURE_CHUNK = (MEASURE_PIXELS, MEASURE_PIXELS)
 
 
@@ -56,10 +60,12 @@ def matchups(
     if measure:
         box = check_bbox(bbox) if bbox is not None else stated_bbox(items, described)
         for role in OPTICAL_ROLES:
-            share = _usable_share(passes, role, box)
-            table.insert(len(table.columns) - 1, f"{role}_usable", share)
-        empty = (table["reason"] == "") & (table["sentinel2_usable"] == 0)
-        table.loc[empty, "reason"] = "no clear Sentinel-2 pixel over the area"
+            clear, unreadable = _mask_shares(passes, role, box)
+            table.insert(len(table.columns) - 1, f"{role}_usable", clear)
+            if role == "sentinel2":
+                empty = (table["reason"] == "") & (table["sentinel2_usable"] == 0)
+                table.loc[empty, "reason"] = NO_CLEAR_PIXEL
+                table.loc[empty & (np.array(unreadable) > 0), "reason"] = UNREADABLE_MASKS
     return table
 
 
@@ -93,10 +99,14 @@ def _row(a: Acquisition, window: str, cloud_limit: float) -> dict[str, Any]:
     return row
 
 
-def _usable_share(passes: Sequence[Acquisition], role: Role, bbox: Bbox) -> list[float]:
-    """Share of the box that some candidate shows clear, per acquisition."""
+def _mask_shares(
+    passes: Sequence[Acquisition], role: Role, bbox: Bbox
+) -> tuple[list[float], list[float]]:
+    """Shares of the box that some candidate shows clear, and that could not be read."""
     finest = make_grid(bbox, 10)
     coarsening = max(1, -(-max(finest.shape) // MEASURE_PIXELS))
     masks = read_masks(passes, role, make_grid(bbox, 10 * coarsening), MEASURE_CHUNK)
-    clear = (masks == schema.MASK_CLEAR).mean(axis=(1, 2)).compute()
-    return [round(float(share), 3) for share in clear]
+    kinds = (schema.MASK_CLEAR, schema.MASK_UNREADABLE)
+    shares = compute(*((masks == kind).mean(axis=(1, 2)) for kind in kinds))
+    clear, unreadable = ([round(float(v), 3) for v in share] for share in shares)
+    return clear, unreadable

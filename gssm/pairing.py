@@ -9,13 +9,14 @@ from typing import Any
 
 import pandas as pd
 
-from gssm.catalogs import OPTICAL_ROLES, Observation, describe
+from gssm.catalogs import COLLECTIONS, OPTICAL_ROLES, Observation, describe
 from gssm.errors import EmptySearchError, GssmWarning, ItemError
 from gssm.request import check_window
 
 # Two items of one platform and tile closer in time than this are one acquisition,
 # served twice (reprocessed, or repeated across overlapping rows).
 SAME_ACQUISITION = pd.Timedelta("60s")
+SAME_FOOTPRINT = 0.9
 
 
 def observations(items: Iterable[Any]) -> list[Observation]:
@@ -47,7 +48,11 @@ def observations(items: Iterable[Any]) -> list[Observation]:
 
 
 def _newest_processing(described: list[Observation]) -> list[Observation]:
-    """Keep one of each acquisition that is served twice: the highest baseline, then id."""
+    """Keep one of each acquisition that is served twice: the highest baseline, then id.
+
+    Two items of one tile, time and baseline whose footprints differ are the halves of
+    a tile that was downlinked in two pieces: both stay.
+    """
     kept: list[Observation] = []
     latest: dict[tuple[Any, ...], int] = {}
     for o in sorted(described, key=lambda o: (o.time, o.id)):
@@ -57,10 +62,20 @@ def _newest_processing(described: list[Observation]) -> list[Observation]:
         if previous is not None and o.time - kept[previous].time <= SAME_ACQUISITION:
             if o.baseline > kept[previous].baseline:
                 kept[previous] = o
-            continue
+                continue
+            if o.baseline < kept[previous].baseline or _same_place(o, kept[previous]):
+                continue
         latest[key] = len(kept)
         kept.append(o)
     return kept
+
+
+def _same_place(a: Observation, b: Observation) -> bool:
+    """Tell whether two footprints cover nearly the same ground."""
+    (w, s, e, n), (west, south, east, north) = a.footprint, b.footprint
+    common = max(0.0, min(e, east) - max(w, west)) * max(0.0, min(n, north) - max(s, south))
+    larger = max((e - w) * (n - s), (east - west) * (north - south))
+    return common > SAME_FOOTPRINT * larger
 
 
 @dataclass(frozen=True)
@@ -91,11 +106,22 @@ def acquisitions(described: Sequence[Observation], window: str | pd.Timedelta) -
             key = (solar_day, o.relative_orbit, o.orbit_state, o.platform)
             groups.setdefault(key, []).append(o)
     passes = []
-    for slices in groups.values():
+    for members in groups.values():
+        slices = _of_one_collection(members)
         time = min(o.time for o in slices)
         partners = {role: _nearest(described, role, time, delta) for role in OPTICAL_ROLES}
         passes.append(Acquisition(time, tuple(slices), **partners))
     return sorted(passes, key=lambda a: a.time)
+
+
+def _of_one_collection(members: Sequence[Observation]) -> list[Observation]:
+    """Slices of the collection that stands first in the table, where several have the pass.
+
+    Mixing them would mix backscatter conventions within one image.
+    """
+    order = list(COLLECTIONS)
+    first = min((o.collection for o in members), key=order.index)
+    return [o for o in members if o.collection == first]
 
 
 def _nearest(

@@ -52,13 +52,15 @@ def predict(
     Raises
     ------
     CubeError
-        The cube lacks backscatter, or a variable has no or wrong units.
+        The cube lacks backscatter, a variable has no or wrong units, or the cube is
+        no map ``(time, y, x)`` in metres.
     BundleError
         The model bundle is damaged or unknown.
     """
     ref = resolve(model)
     loaded = ref.load()
     schema.check(cube, schema.BACKSCATTER)
+    schema.check_layout(cube)
     cube = cube.transpose("time", "y", "x", ...) if "time" in cube.dims else cube
     features = build_features(cube, loaded.spec, loaded.water_cloud)
     flags = quality.quality_flag(cube, loaded.water_cloud)
@@ -119,6 +121,8 @@ def score_block(
         rows = where[start : start + ROWS]
         index = np.unravel_index(rows, shape)
         table = np.stack([f[index] for f in features], axis=1)
+        for column, name in enumerate(model.spec.features):
+            schema.refuse_implausible(table[:, column], name)
         scores = model.score(table)
         for output, name in enumerate(names):
             flat[output, rows] = scores[name]

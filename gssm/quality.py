@@ -127,7 +127,8 @@ def _flags(
     if "incidence_angle" in values:
         near, far = INCIDENCE_ANGLE_RANGE
         angle = values["incidence_angle"]
-        raise_flag("incidence_angle_out_of_range", (angle < near) | (angle > far))
+        # A NaN angle is out of range too.
+        raise_flag("incidence_angle_out_of_range", ~((angle >= near) & (angle <= far)))
         if "ndvi" in values:
             raise_flag("vegetation_dominates_radar", _vegetation_dominates(values, water_cloud))
     for age in ("s2_age", "landsat_age"):

@@ -18,15 +18,17 @@ Bbox = tuple[float, float, float, float]
 DateRange = tuple[pd.Timestamp, pd.Timestamp]
 
 WIDEST_BBOX_DEGREES = 5.0
+LONGEST_WINDOW = pd.Timedelta("366D")
 
 
-def check_bbox(bbox: Sequence[float]) -> Bbox:
+def check_bbox(bbox: Sequence[float | str]) -> Bbox:
     """Return ``(west, south, east, north)`` in degrees, or refuse it with the reason."""
     try:
         west, south, east, north = (float(value) for value in bbox)
     except (TypeError, ValueError):
         raise RequestError(
-            f"bbox {bbox!r} is not four numbers; give west, south, east, north in degrees."
+            f"bbox {bbox!r} is not four numbers; give west, south, east, north in degrees "
+            "(in the shell with blanks between them, no commas)."
         ) from None
     shown = f"bbox ({west:g}, {south:g}, {east:g}, {north:g})"
     if not all(map(math.isfinite, (west, south, east, north))):
@@ -93,6 +95,11 @@ def check_window(window: str | pd.Timedelta) -> pd.Timedelta:
         raise RequestError(f"window {window!r} is not a duration; use '3D' or '36h'.")
     if delta < pd.Timedelta(0):
         raise RequestError(f"window {window!r} is negative; use '3D' for three days either way.")
+    if delta > LONGEST_WINDOW:
+        raise RequestError(
+            f"window {window!r} is longer than {LONGEST_WINDOW.days} days; use '3D' for three "
+            "days either way."
+        )
     return delta
 
 

@@ -193,7 +193,7 @@ def resolve_spec(spec: str | FeatureSpec) -> FeatureSpec:
     """Return the spec of that name, or the spec itself."""
     if isinstance(spec, FeatureSpec):
         return spec
-    if spec not in SPECS:
+    if not isinstance(spec, str) or spec not in SPECS:
         raise CubeError(
             f"there is no feature spec {spec!r}; use {', '.join(map(repr, SPECS))} "
             "or a gssm.FeatureSpec of your own."
@@ -223,6 +223,11 @@ def check(cube: xr.Dataset, required: Iterable[str]) -> None:
         valid pixel.
     """
     required = tuple(required)
+    if not hasattr(cube, "data_vars"):
+        raise CubeError(
+            f"the cube is a {type(cube).__name__}; give an xarray Dataset, such as from "
+            "gssm.open_cube."
+        )
     for name in required:
         if name not in cube:
             raise MissingVariableError(
@@ -244,11 +249,67 @@ def check(cube: xr.Dataset, required: Iterable[str]) -> None:
 
 BACKSCATTER: tuple[Literal["vv", "vh"], ...] = ("vv", "vh")
 
+# Whole numbers are what these hold, or a fair way to hold it; elsewhere they are
+# digital numbers that nobody has scaled.
+MAY_BE_WHOLE = (
+    *("s2_mask", "landsat_mask", "read_failed", "s2_age", "landsat_age"),
+    *("dsm", "incidence_angle"),
+)
+
+
+def check_layout(cube: xr.Dataset) -> None:
+    """Refuse a cube whose dimensions or coordinates are not those of a map in metres.
+
+    Raises
+    ------
+    CubeError
+        A canonical variable has dimensions other than ``(time, y, x)``, ``time`` holds
+        no times, or ``y`` and ``x`` are no metres.
+    """
+    dims = set(cube["vv"].dims)
+    if dims not in ({"time", "y", "x"}, {"y", "x"}):
+        raise CubeError(
+            f"variable 'vv' has the dimensions {cube['vv'].dims}; gssm maps ('time', 'y', 'x'): "
+            "rename them, or select or expand until these are left."
+        )
+    for name in (n for n in map(str, cube.data_vars) if n in VARIABLES):
+        found = set(cube[name].dims)
+        if not found <= dims or (name in (*BACKSCATTER, "dsm") and not {"y", "x"} <= found):
+            raise CubeError(
+                f"variable {name!r} has the dimensions {cube[name].dims} where 'vv' has "
+                f"{cube['vv'].dims}; give it the same (an elevation has 'y' and 'x')."
+            )
+    if "time" in cube.coords and not hasattr(cube["time"], "dt"):
+        raise CubeError(
+            f"the coordinate 'time' has dtype {cube['time'].dtype}, which is no time; convert it "
+            "with pandas.to_datetime."
+        )
+    for axis in ("y", "x"):
+        if axis in cube.coords:
+            _check_metres(axis, cube[axis].values)
+
+
+def _check_metres(axis: str, values: np.ndarray[Any, Any]) -> None:
+    if values.dtype.kind not in "iuf":
+        raise CubeError(
+            f"the coordinate {axis!r} has dtype {values.dtype}; give pixel centres in metres."
+        )
+    step = np.abs(np.diff(values.astype(np.float64))).min() if values.size > 1 else 10.0
+    if not step >= SMALLEST_STEP:
+        raise CubeError(
+            f"the coordinate {axis!r} has steps of {step:g}, which cannot be metres; give pixel "
+            "centres in metres of a projected CRS, such as a UTM zone."
+        )
+
+
+# Metres: less between pixels are degrees or kilometres.
+SMALLEST_STEP = 0.1
+
 
 def _check_units(array: xr.DataArray, variable: Variable, required: bool) -> None:
     units = array.attrs.get("units")
     name = variable.name
-    if units is None:
+    if not isinstance(units, str):
         raise CubeError(
             f"variable {name!r} has no units; set cube[{name!r}].attrs['units'] = "
             f"{variable.units!r} if that is what it holds."
@@ -259,7 +320,8 @@ def _check_units(array: xr.DataArray, variable: Variable, required: bool) -> Non
             f"variable {name!r} has units {units!r} where {variable.units!r} is due; "
             "convert it and set its units attribute."
         )
-    if required and not np.issubdtype(array.dtype, np.floating):
+    whole = name in MAY_BE_WHOLE and not required and array.dtype.kind in "iub"
+    if not whole and not np.issubdtype(array.dtype, np.floating):
         raise CubeError(
             f"variable {name!r} has dtype {array.dtype}; scale it to physical units "
             f"as float32 (cube[{name!r}].astype('float32') if it is scaled already)."
@@ -292,6 +354,24 @@ def _check_values(array: xr.DataArray) -> None:
         )
     if array.name in BACKSCATTER and array.attrs.get("units") == "1":
         refuse_decibel(values, str(array.name))
+
+
+def refuse_implausible(values: np.ndarray[Any, Any], name: str) -> None:
+    """Refuse values most of which lie outside the valid range of their variable.
+
+    Units can be stated wrongly: digital numbers as reflectance, degrees Celsius as
+    kelvin. The numbers themselves tell.
+    """
+    valid_range = VARIABLES[name].valid_range
+    finite = values[np.isfinite(values)]
+    if valid_range is None or not finite.size:
+        return
+    low, high = valid_range
+    if np.mean((finite < low) | (finite > high)) > 0.5:
+        raise CubeError(
+            f"variable {name!r} has a median of {np.median(finite):g} {VARIABLES[name].units}, and "
+            f"{low:g} to {high:g} is possible; check its scale, offset and units."
+        )
 
 
 def refuse_decibel(values: np.ndarray[Any, Any], name: str) -> None:

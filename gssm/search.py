@@ -101,7 +101,7 @@ def search(
 
 
 def _folder(catalog: str | Path) -> Catalog | None:
-    path = Path(catalog)
+    path = Path(catalog).expanduser()
     if isinstance(catalog, Path) or (str(catalog) not in catalogs.CATALOGS and path.exists()):
         if not path.exists():
             raise UnknownCatalogError(f"the catalogue {path} does not exist; check the path.")
@@ -129,7 +129,9 @@ def _role(item: pystac.Item) -> str:
 
 def _too_cloudy(item: pystac.Item, max_cloud_cover: float) -> bool:
     cover = item.properties.get("eo:cloud_cover")
-    return _role(item) in OPTICAL_ROLES and cover is not None and cover > max_cloud_cover
+    if _role(item) not in OPTICAL_ROLES or not isinstance(cover, (int, float)):
+        return False  # what is no number is named when the item is described
+    return cover > max_cloud_cover
 
 
 def _find_in_api(
@@ -219,6 +221,8 @@ def _item_collection(file: Path) -> Iterable[pystac.Item]:
             item = pystac.Item.from_dict(feature)
             if not item.id:
                 raise ValueError("it has no id")
+            if item.bbox is not None and len([float(v) for v in item.bbox]) not in (4, 6):
+                raise ValueError("its bbox has neither 4 nor 6 numbers")
         except Exception as error:  # pystac refuses a broken item in many ways
             name = feature.get("id", "?") if isinstance(feature, dict) else "?"
             warnings.warn(

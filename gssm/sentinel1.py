@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import dask.array as da
@@ -9,8 +10,13 @@ import numpy as np
 from odc.geo.geobox import GeoBox
 from rasterio.enums import Resampling
 
+from gssm.errors import GssmWarning
 from gssm.load import Layer, Source, read_layers
 from gssm.pairing import Acquisition
+
+# Metres. Across the 250 km of an IW swath the angle changes by 17 degrees, so by about
+# 1.4 degrees over this much.
+WIDE = 20_000
 
 
 def read_radar(
@@ -45,7 +51,15 @@ def _incidence_angle(
 ) -> tuple[da.Array, list[da.Array]]:
     """Angle per pixel where the provider has a raster of it, else one per scene."""
     per_scene = np.array([_scene_angle(p) for p in passes], dtype=np.float32)
-    has_raster = np.array(["incidence_angle" in p.slices[0].rasters for p in passes])
+    has_raster = np.array([all("incidence_angle" in o.rasters for o in p.slices) for p in passes])
+    if not has_raster.all() and max(grid.boundingbox.span_x, grid.boundingbox.span_y) > WIDE:
+        warnings.warn(
+            "the incidence angle is one number for each radar scene, and the grid is wider than "
+            f"{WIDE / 1000:g} km: it can be off by degrees at the edges; use a catalogue with an "
+            "incidence_angle asset, or smaller boxes.",
+            GssmWarning,
+            stacklevel=4,
+        )
     shape = (len(passes), *grid.shape)
     constant = da.broadcast_to(
         da.from_array(per_scene[:, None, None], chunks=(1, 1, 1)),

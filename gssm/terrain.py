@@ -23,12 +23,12 @@ def slope(north: FloatArray, east: FloatArray) -> FloatArray:
 
 
 def aspect_sin(north: FloatArray, east: FloatArray) -> FloatArray:
-    """Sine of the downslope direction, clockwise from north; 0 on flat ground."""
+    """Sine of the downslope direction, clockwise from north; NaN on flat ground."""
     return _per_steepness(-east, north, east)
 
 
 def aspect_cos(north: FloatArray, east: FloatArray) -> FloatArray:
-    """Cosine of the downslope direction, clockwise from north; 0 on flat ground."""
+    """Cosine of the downslope direction, clockwise from north; NaN on flat ground."""
     return _per_steepness(-north, north, east)
 
 
@@ -95,4 +95,4 @@ def _gradient(dsm: FloatArray, axis: int, steps: int, distance: float) -> FloatA
 def _per_steepness(component: FloatArray, north: FloatArray, east: FloatArray) -> FloatArray:
     steepness = np.hypot(north, east)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(steepness == 0, 0, component / steepness)
+        return np.where(steepness == 0, np.nan, component / steepness)

@@ -62,6 +62,13 @@ def test_search_lists_and_saves(catalogue, tmp_path):
     assert "exists already" in refused.stderr
 
 
+def test_a_table_that_cannot_be_saved_gets_a_sentence(catalogue, tmp_path):
+    (tmp_path / "file").touch()
+    result = run("matchups", *place(catalogue), "--out", tmp_path / "file" / "dates.csv")
+    assert result.exit_code == 5
+    assert "could not be written" in result.stderr
+
+
 def test_matchups_shows_dates(catalogue, tmp_path):
     result = run("matchups", *place(catalogue), "--measure", "--out", tmp_path / "dates.csv")
     assert result.exit_code == 0
@@ -96,6 +103,9 @@ def test_predict_writes_a_map(catalogue, tmp_path):
         ((*BBOX, "--datetime", "1999-01"), 3, "no Sentinel-1 item"),
         ((*BBOX, *DATES, "--catalog", "nowhere"), 2, "there is no catalogue 'nowhere'"),
         ((*BBOX, *DATES, "--window", "soon"), 2, "window 'soon' is not a duration"),
+        ((*BBOX, *DATES, "--window", "100000D"), 2, "longer than 366 days"),
+        ((*BBOX, *DATES, "--catalog", "[/red]"), 2, "no catalogue '[/red]'"),
+        (("--bbox", "3,", "50,", "3.1,", 51, *DATES), 2, "not four numbers"),
     ],
 )
 def test_a_mistake_gets_one_sentence_and_a_code(catalogue, words, code, sentence):
@@ -113,6 +123,7 @@ def test_a_mistake_gets_one_sentence_and_a_code(catalogue, words, code, sentence
     [
         (("predict", *BBOX, *DATES, "--model", "no-model"), 6, "no-model"),
         (("predict", *BBOX, *DATES, "--resolution", -10), 2, "resolution -10.0"),
+        (("predict", *BBOX, *DATES, "--resolution", 1e-12), 2, "resolution 1e-12"),
         (("train", "no-table.parquet"), 6, "no-table.parquet"),
     ],
 )
@@ -129,6 +140,13 @@ def test_train_then_evaluate(tmp_path, samples_file):
     trained = run("train", samples_file, "--out", bundle, "--preset", "tiny")
     assert trained.exit_code == 0, trained.output
     assert "station" in trained.output
+    again = run("train", samples_file, "--out", bundle, "--preset", "tiny", "--overwrite")
+    assert again.exit_code == 0, again.output
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "thesis.txt").touch()
+    refused = run("train", samples_file, "--out", tmp_path / "home", "--overwrite")
+    assert refused.exit_code == 2
+    assert "nothing that gssm wrote" in refused.stderr
     scored = run("evaluate", samples_file, "--model", bundle, "--out", tmp_path / "scores.csv")
     assert scored.exit_code == 0, scored.output
     assert "soil_moisture" in scored.output

@@ -74,8 +74,9 @@ def test_flat_ground_faces_nowhere():
     cube["dsm"] = xr.full_like(cube.dsm, 12.0)
     features = build_features(cube)
     assert (features.slope == 0).all()
-    assert (features.aspect_sin == 0).all()
-    assert (features.aspect_cos == 0).all()
+    # Missing, as training knows it: a made-up direction (0, 0) it has never seen.
+    assert features.aspect_sin.isnull().all()
+    assert features.aspect_cos.isnull().all()
 
 
 def test_an_absent_sensor_is_a_missing_feature():
@@ -109,3 +110,17 @@ def test_a_table_of_samples_takes_the_same_road():
     features = build_features(table)
     for name in ("vv_db", "vv_soil", "s2_ndmi", "landsat_b10", "s2_age"):
         np.testing.assert_array_equal(features[name].values, EAGER[name].values.ravel())
+
+
+def test_soil_backscatter_is_always_the_models_own():
+    from gssm.correct import correct
+    from gssm.physics import WaterCloud
+
+    foreign = correct(CUBE, WaterCloud(a_vv=(0.3, 0.3), b_vv=(1.5, 1.5)))
+    assert not np.array_equal(foreign.vv_soil, EAGER.vv_soil, equal_nan=True)
+    xr.testing.assert_equal(build_features(foreign).vv_soil, EAGER.vv_soil)
+
+
+def test_soil_backscatter_is_taken_where_it_cannot_be_made():
+    bare = CUBE[["vv", "vh"]].assign(vv_soil=EAGER.vv_soil)
+    xr.testing.assert_equal(build_features(bare).vv_soil, EAGER.vv_soil)

@@ -7,9 +7,9 @@ import pytest
 from odc.geo.geobox import GeoBox
 from pyproj import Transformer
 
-from gssm.catalogs import describe
+from gssm.catalogs import Bbox, describe
 from gssm.errors import RequestError
-from gssm.grid import grid_epsg, make_grid, stated_bbox
+from gssm.grid import grid_epsg, intersects, make_grid, stated_bbox
 from imagery import radar_item
 
 
@@ -99,3 +99,29 @@ def test_box_of_the_footprints_where_no_search_states_one() -> None:
     items = [{**radar_item(f"r{i}"), "geometry": None, "bbox": b} for i, b in enumerate(boxes)]
     described = [describe(item) for item in items]
     np.testing.assert_allclose(stated_bbox(items, described), (3.0, 49.8, 4.0, 50.5))
+
+
+def test_a_grid_that_is_not_north_up_and_square_is_refused() -> None:
+    grid = make_grid((3.0, 50.0, 3.1, 50.1))
+    long = GeoBox.from_bbox((0, 0, 100, 100), "EPSG:32631", shape=(10, 5))
+    for wrong in (grid.flipy(), grid.flipx(), long):
+        with pytest.raises(RequestError, match="north-up grid with square pixels"):
+            grid_epsg(wrong)
+    assert grid_epsg(grid) == 32631
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "touch"),
+    [
+        ((3, 50, 4, 51), (3.5, 50.5, 5, 52), True),
+        ((3, 50, 4, 51), (4.1, 50, 5, 51), False),
+        ((3, 50, 4, 51), (3, 51.1, 4, 52), False),
+        # across 180 degrees
+        ((179.4, -17, -179.9, -16), (179.5, -17, 179.9, -16), True),
+        ((179.4, -17, -179.9, -16), (-180, -17, -179.95, -16), True),
+        ((179.4, -17, -179.9, -16), (-170, -17, -169, -16), False),
+    ],
+)
+def test_boxes_in_degrees_touch(a: Bbox, b: Bbox, touch: bool) -> None:
+    assert intersects(a, b) is touch
+    assert intersects(b, a) is touch

@@ -75,7 +75,37 @@ def test_when_nothing_can_be_read_nothing_is_written(catalogue, tmp_path):
         pytest.raises(ReadError, match="every image that was needed is unreadable"),
     ):
         gssm.to_zarr(product, tmp_path / "out" / "sm.zarr")
-    assert not list((tmp_path / "out").iterdir())
+    assert not (tmp_path / "out").exists()
+
+
+def test_on_a_cluster_the_failure_is_named_in_the_users_session(catalogue):
+    from distributed import Client, LocalCluster
+
+    broken = sorted((catalogue / "sentinel-1-sigma0").iterdir())[0]
+    truncate(broken / "vh.tif")
+    lazy = gssm.predict(cube_of(catalogue))
+
+    def compute_and_drain(client):
+        computed = lazy.compute()
+        client.run(lambda: None)  # the event stream has been drained by now
+        return computed
+
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster,
+        Client(cluster) as client,
+        pytest.warns(GssmWarning, match=f"item '{broken.name}' is skipped"),
+    ):
+        product = compute_and_drain(client)
+    assert (product.quality_flag[0] & FAILED == FAILED).all()
+
+
+def test_masks_that_cannot_be_read_are_no_clouds(catalogue):
+    for file in catalogue.glob("sentinel-2-l2a/*/SCL.tif"):
+        file.write_bytes(b"not a tiff")
+    items = gssm.search(BBOX, "2023-06", catalog=catalogue)
+    with pytest.warns(GssmWarning, match="SCL.tif could not be read"):
+        table = gssm.matchups(items, measure=True)
+    assert set(table["reason"]) == {"the Sentinel-2 cloud masks could not be read"}
 
 
 def test_the_real_site(flanders, tmp_path):

@@ -17,7 +17,7 @@ from odc.geo.geobox import GeoBox
 from rasterio.enums import Resampling
 from stackstac.raster_spec import RasterSpec
 
-from gssm import schema
+from gssm import load, schema
 from gssm.catalogs import MASKS, Raster, Role
 from gssm.errors import GssmWarning, RequestError
 from gssm.load import Layer, LayerReader, Source, read_layers
@@ -294,7 +294,7 @@ def test_damaged_first_slice_leaves_the_second(
 
 
 @DAMAGES
-def test_damaged_mask_of_the_nearest_leaves_the_next(
+def test_damaged_mask_of_the_nearest_is_flagged_and_no_other_image_takes_over(
     tmp_path: Path, damage: Callable[[Path], None]
 ) -> None:
     classes = filled(4, np.uint8, (64, 64))
@@ -309,12 +309,12 @@ def test_damaged_mask_of_the_nearest_leaves_the_next(
         age, _ = read(Layer((near, far), "age"), grid)
     # The choice of image is shared with the bands: the file is not tried again.
     category, unreadable = read(Layer((near, far), "mask"), grid)
-    assert (age[:, :32] == -2).all()
-    assert np.isnan(age[:, 32:]).all()
-    assert (category[:, :32] == CLEAR).all()
-    # The far image is cloudy there, the near one unknown: unreadable, not cloud.
-    assert (category[:, 32:] == UNREADABLE).all()
-    assert (unreadable == (category == UNREADABLE)).all()
+    values, failed = read(Layer((near, far)), grid)
+    assert np.isnan(age).all()
+    assert (category == UNREADABLE).all()
+    assert unreadable.all()
+    assert np.isnan(values).all()
+    assert failed.all()
 
 
 def test_damaged_band_of_the_chosen_image_is_flagged_where_it_was_chosen(tmp_path: Path) -> None:
@@ -366,7 +366,8 @@ def test_only_the_chunks_that_need_a_damaged_block_fail(tmp_path: Path) -> None:
         ([44000], {}, {"scale": 0.00341802, "offset": 149.0, "nodata": 0}, [299.39288]),
         # Nodata of the file where the collection states none, else that of the collection.
         ([5, -9, 7], {"nodata": -9}, {}, [5, np.nan, 7]),
-        ([5, -9, 7], {"nodata": -9}, {"nodata": 7}, [5, -9, np.nan]),
+        # The file's own gaps and those that its collection is known for.
+        ([5, -9, 7], {"nodata": -9}, {"nodata": 7}, [5, np.nan, np.nan]),
         # Zero-filled borders and noise below zero of radar.
         ([-1, 0, 2], {}, {"positive": True}, [np.nan, np.nan, 2]),
     ],
@@ -516,3 +517,36 @@ def test_grid_in_degrees_refused() -> None:
     grid = GeoBox.from_bbox((3, 50, 4, 51), crs="EPSG:4326", shape=(10, 10))
     with pytest.raises(RequestError, match="give a projected one"):
         read_layers([Layer(())], grid, WHOLE)
+
+
+@pytest.mark.parametrize("nodata", [None, 0, -32768])
+@pytest.mark.parametrize("resampling", [Resampling.average, Resampling.bilinear])
+def test_a_zero_filled_border_does_not_leak_into_radar(
+    tmp_path: Path, nodata: float | None, resampling: Resampling
+) -> None:
+    values = filled(35.0, np.float32, (40, 40))
+    values[:, :13] = 0
+    path = write_tif(tmp_path / "vv.tif", values, nodata=nodata)
+    layer = value_layer(path, nodata=-32768, positive=True)
+    for resolution in (10, 40):
+        grid = utm_grid(400 // resolution, 400 // resolution, resolution)
+        seen, failed = read(layer, grid, resampling=resampling)
+        assert np.isfinite(seen).mean() > 0.6
+        np.testing.assert_allclose(seen[np.isfinite(seen)], 35.0, rtol=1e-6)
+        assert not failed.any()
+
+
+def test_a_mask_that_fails_once_does_not_mix_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    near = masked_source(tmp_path, "near", 4, 1000, age=1.0)
+    far = masked_source(tmp_path, "far", 4, 2000, age=-2.0)
+    grid = utm_grid(ROWS, COLUMNS)
+    first, _ = read(Layer((near, far)), grid)
+    load._CHOICES.clear()
+    Path(near.mask.href).rename(tmp_path / "away.tif")  # type: ignore[union-attr]
+    with pytest.warns(GssmWarning, match="item 'near' is skipped"):
+        second, failed = read(Layer((near, far)), grid)
+    assert np.isfinite(first).all()
+    assert np.isnan(second).all()
+    assert failed.all()

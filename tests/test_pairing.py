@@ -121,3 +121,20 @@ def test_unusable_items_are_named_in_one_warning() -> None:
 def test_no_radar_is_an_error_that_says_why(items: list[dict[str, Any]], reason: str) -> None:
     with pytest.raises(EmptySearchError, match=f"no usable Sentinel-1 item.*{reason}"):
         observations(items)
+
+
+def test_both_halves_of_a_split_tile_stay_and_a_second_copy_does_not() -> None:
+    def half(name: str, west: float) -> dict[str, Any]:
+        item = optical_item(name, "2020-06-10T10:50:00Z")
+        return {**item, "geometry": None, "bbox": [west, 50.5, west + 0.05, 50.6]}
+
+    items = [slice_at("radar", "2020-06-10T06:00:00Z"), half("a", 2.95), half("b", 3.0)]
+    (only,) = passes(*items, half("b-again", 3.0))
+    assert [o.id for o in only.sentinel2] == ["a", "b"]
+
+
+def test_one_pass_in_two_collections_is_read_from_one() -> None:
+    sigma = slice_at("sigma", "2020-06-10T06:00:00Z")
+    gamma = slice_at("gamma", "2020-06-10T06:00:00Z") | {"collection": "sentinel-1-rtc"}
+    (only,) = passes(gamma, sigma)
+    assert [o.id for o in only.slices] == ["sigma"]

@@ -156,6 +156,18 @@ def test_a_single_date_without_time_dimension(eager):
     xr.testing.assert_allclose(gssm.predict(step).soil_moisture, eager.soil_moisture.isel(time=0))
 
 
+@pytest.mark.parametrize("lazily", [False, True])
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [("s2_b4", lambda v: v * 1e4 + 1000), ("landsat_b10", lambda v: v - 273.15)],
+)
+def test_numbers_that_cannot_be_what_their_units_say_are_refused(name, change, lazily):
+    cube = make_cube(missing=0).drop_vars(["s2_mask", "landsat_mask"])
+    cube[name] = change(cube[name]).assign_attrs(cube[name].attrs)
+    with pytest.raises(CubeError, match=f"variable '{name}' has a median of"):
+        gssm.predict(cube.chunk() if lazily else cube).compute()
+
+
 def test_bad_input():
     with pytest.raises(CubeError, match="no variable 'vh'"):
         gssm.predict(CUBE.drop_vars("vh"))
@@ -163,3 +175,29 @@ def test_bad_input():
         gssm.predict(CUBE.isel(time=[]))
     with pytest.raises(BundleError):
         gssm.predict(CUBE, "no/such/model")
+
+
+SHAPES = {
+    "column": (lambda c: c.isel(x=0), "dimensions"),
+    "other names": (lambda c: c.rename(y="lat", x="lon"), "dimensions"),
+    "a band too many": (lambda c: c.expand_dims(band=2), "dimensions"),
+    "one time of vv": (lambda c: c.assign(vv=c.vv[0].drop_vars("time")), "dimensions"),
+    "one elevation": (lambda c: c.assign(dsm=c.dsm[0, 0].assign_attrs(units="m")), "'dsm'"),
+    "texts for times": (lambda c: c.assign_coords(time=["a", "b"]), "no time"),
+    "texts for metres": (lambda c: c.assign_coords(x=c.x.astype(str)), "metres"),
+    "degrees": (lambda c: c.assign_coords(y=c.y * 1e-5, x=c.x * 1e-5), "metres"),
+    "digital numbers": (
+        lambda c: c.assign(s2_b4=c.s2_b4.copy(data=c.s2_b4.fillna(0).astype("i2"))),
+        "dtype int16",
+    ),
+    "units of a list": (lambda c: c.assign(vv=c.vv.assign_attrs(units=["1"])), "no units"),
+    "no cube": (lambda c: None, "NoneType"),
+}
+
+
+@pytest.mark.parametrize("case", SHAPES)
+@pytest.mark.parametrize("chunks", [None, {"time": 1}])
+def test_a_cube_that_is_no_map_is_refused(case, chunks):
+    change, says = SHAPES[case]
+    with pytest.raises(CubeError, match=says):
+        gssm.predict(change(CUBE if chunks is None else CUBE.chunk(chunks)))

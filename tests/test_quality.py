@@ -93,7 +93,7 @@ def test_lazy_and_the_same_for_any_chunks():
 
 
 def test_a_radar_only_cube_misses_every_partner():
-    flags = quality_flag(make_cube()[["vv", "vh", "incidence_angle"]])
+    flags = quality_flag(make_cube(missing=0)[["vv", "vh", "incidence_angle"]])
     expected = sum(
         BY_MEANING[m].mask for m in ("sentinel2_missing", "landsat_missing", "elevation_missing")
     )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +17,20 @@ from dask.base import compute
 
 from gssm import quality
 from gssm.archive.encoding import cf_dataset, encoding
-from gssm.errors import CubeError, GssmError, ReadError, StoreExistsError, StoreWriteError
+from gssm.errors import (
+    CubeError,
+    GssmError,
+    ReadError,
+    RequestError,
+    StoreExistsError,
+    StoreWriteError,
+)
 
 if TYPE_CHECKING:
     from zarr.abc.store import Store
+
+# One of these lies at the root of every Zarr store, format 3 or 2.
+ZARR_MARKERS = ("zarr.json", ".zgroup", ".zarray", ".zmetadata")
 
 
 def to_zarr(dataset: xr.Dataset, store: str | Path | Store, *, overwrite: bool = False) -> None:
@@ -34,12 +46,15 @@ def to_zarr(dataset: xr.Dataset, store: str | Path | Store, *, overwrite: bool =
     store
         Local path, fsspec URL (``"s3://…"``, ``"memory://…"``) or Zarr store.
     overwrite
-        Replace what is there; otherwise an existing store is refused.
+        Replace the store that is there; otherwise it is refused.
 
     Raises
     ------
     StoreExistsError
-        There is something at that place already.
+        There is something at that place already; with ``overwrite``, something that
+        is neither an empty folder nor a Zarr store.
+    RequestError
+        The place is no path, URL or Zarr store, or nothing here can write to it.
     StoreWriteError
         The disk is full, read-only or gone; nothing is left behind.
     ReadError
@@ -47,61 +62,131 @@ def to_zarr(dataset: xr.Dataset, store: str | Path | Store, *, overwrite: bool =
     CubeError
         The radar has no valid pixel anywhere; nothing is written.
     """
-    if isinstance(store, Path) or (isinstance(store, str) and "://" not in store):
-        _to_folder(dataset, Path(store), overwrite)
+    from zarr.abc.store import Store
+
+    if not isinstance(dataset, xr.Dataset):
+        raise CubeError(
+            f"what to write is a {type(dataset).__name__}; give a Dataset "
+            "(array.to_dataset(name=...) makes one)."
+        )
+    folder = _local(store)
+    if folder is not None:
+        _to_folder(dataset, folder, overwrite)
     elif isinstance(store, str):
         _to_url(dataset, store, overwrite)
-    else:
+    elif isinstance(store, Store):
         _write(dataset, store, mode="w" if overwrite else "w-")
+    else:
+        raise RequestError(f"store {store!r} is no place to write to; give a path or a URL.")
+
+
+def _local(store: Any) -> Path | None:
+    """Absolute path of a store on this machine; None for any other."""
+    if isinstance(store, str) and "://" in store:
+        scheme, _, path = store.partition("://")
+        return Path(path).resolve() if scheme == "file" else None
+    if not isinstance(store, (str, Path)):
+        return None
+    with writing(store):
+        return Path(store).expanduser().resolve()
 
 
 def _to_folder(dataset: xr.Dataset, folder: Path, overwrite: bool) -> None:
     refuse_existing(folder, overwrite)
     partial = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
-    with _one_sentence(folder):
+    new_parents = [parent for parent in folder.parents if not parent.exists()]
+    with writing(folder):
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
             _write(dataset, str(partial), mode="w")
+            refuse_existing(folder, overwrite)  # another run may have been faster
             if folder.exists():
                 _replace(folder, partial)
             else:
                 partial.rename(folder)
+        except BaseException:
+            _discard(partial)
+            raise
         finally:
-            shutil.rmtree(partial, ignore_errors=True)
+            for parent in new_parents:  # those that stayed empty
+                with contextlib.suppress(OSError):
+                    parent.rmdir()
 
 
-def refuse_existing(store: str | Path, overwrite: bool) -> None:
-    """Refuse a store that exists, before anything is computed."""
-    if not overwrite and _exists(store):
+def _discard(partial: Path) -> None:
+    """Remove what was begun, though threads that have not stopped yet may write on."""
+    atexit.register(shutil.rmtree, partial, ignore_errors=True)  # they are joined by then
+    for _ in range(20):
+        shutil.rmtree(partial, ignore_errors=True)
+        time.sleep(0.05)
+        if not partial.exists():
+            return
+
+
+def refuse_existing(
+    store: str | Path, overwrite: bool, markers: Iterable[str] = ZARR_MARKERS
+) -> None:
+    """Refuse a place that is taken, before anything is computed.
+
+    With ``overwrite`` an empty folder and one that holds a marker (which a Zarr store
+    does) may be replaced, nothing else.
+    """
+    entries = _entries(store)
+    if entries is None:
+        return
+    if not overwrite:
         raise StoreExistsError(
             f"{store} exists already and would be replaced; give another place, "
             "or overwrite=True (--overwrite) to replace it."
         )
+    if entries and entries.isdisjoint(markers):
+        raise StoreExistsError(
+            f"{store} exists and is nothing that gssm wrote (no {' or '.join(markers)} in it), "
+            "which overwrite=True (--overwrite) does not replace; give another place."
+        )
 
 
-def _exists(store: str | Path) -> bool:
-    if isinstance(store, Path) or "://" not in store:
-        return Path(store).exists()
+def _entries(store: str | Path) -> set[str] | None:
+    """Names at the root of a store, or its own if it is a file; None if nothing is there."""
+    folder = _local(store)
+    with writing(store):
+        if folder is not None:
+            if not folder.exists():
+                return None
+            return set(os.listdir(folder)) if folder.is_dir() else {folder.name}
+        filesystem, path = _filesystem(str(store))
+        if not filesystem.exists(path):
+            return None
+        return {str(name).rstrip("/").rpartition("/")[2] for name in filesystem.ls(path, False)}
+
+
+def _filesystem(url: str) -> tuple[Any, str]:
     import fsspec
 
-    with _one_sentence(store):
-        filesystem, path = fsspec.core.url_to_fs(store)
-        return bool(filesystem.exists(path))
+    try:
+        filesystem, path = fsspec.core.url_to_fs(url)
+    except (ValueError, ImportError) as error:
+        raise RequestError(
+            f"gssm cannot write to {url} ({error}); check the URL, or give a local path."
+        ) from error
+    return filesystem, path
 
 
 def _replace(folder: Path, partial: Path) -> None:
     old = folder.with_name(f".{folder.name}.old-{os.getpid()}")
     folder.rename(old)
-    partial.rename(folder)
+    try:
+        partial.rename(folder)
+    except BaseException:
+        old.rename(folder)
+        raise
     shutil.rmtree(old, ignore_errors=True)
 
 
 def _to_url(dataset: xr.Dataset, url: str, overwrite: bool) -> None:
-    import fsspec
-
     refuse_existing(url, overwrite)
-    with _one_sentence(url):
-        filesystem, path = fsspec.core.url_to_fs(url)
+    with writing(url):
+        filesystem, path = _filesystem(url)
         try:
             _write(dataset, url, mode="w")
         except BaseException:
@@ -111,14 +196,16 @@ def _to_url(dataset: xr.Dataset, url: str, overwrite: bool) -> None:
 
 
 @contextlib.contextmanager
-def _one_sentence(place: str | Path) -> Iterator[None]:
+def writing(place: str | Path) -> Iterator[None]:
+    """Turn what the operating system says into a `StoreWriteError` that names the place."""
     try:
         yield
     except GssmError:
         raise
-    except OSError as error:
+    except (OSError, NotImplementedError) as error:
+        cause = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise StoreWriteError(
-            f"{place} could not be written ({error.strerror or error}); free space or choose a "
+            f"{place} could not be written ({cause}); free space or choose a "
             "place that can be written. Nothing was left behind."
         ) from error
 

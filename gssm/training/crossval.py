@@ -15,6 +15,7 @@ from gssm.models.ensemble import TARGET, Model
 from gssm.models.table import feature_matrix
 from gssm.physics import WaterCloud
 from gssm.schema import FeatureSpec
+from gssm.training.blanking import blank_outside
 from gssm.training.fitting import check_samples, ensemble_weights, fit_members, station_keys
 from gssm.training.presets import Recipe, make_recipe
 
@@ -99,6 +100,8 @@ def cross_validate(
 
     All that is learned (scaling, imputation, members, weights) is learned inside the
     training folds; the weights from an inner cross-validation of the same protocol.
+    Held-out rows are seen as a map would see them: an optical partner more than three
+    days from the radar is missing.
 
     Parameters
     ----------
@@ -182,7 +185,8 @@ def out_of_fold(
         weights = inner_weights(samples[train], groups[train], recipe, tell)
         members = fit_members(samples[train], recipe, tell)
         model = Model(members, weights, recipe.spec, recipe.water_cloud)
-        parts.append(predictions(model, samples[~train]).assign(fold=number))
+        held_out = blank_outside(samples[~train])
+        parts.append(predictions(model, held_out).assign(fold=number))
     whole = pd.concat(parts)
     # By position: the index of a table need not be unique.
     order = np.argsort(np.concatenate([np.flatnonzero(fold == n) for n in range(folds)]))
@@ -201,7 +205,8 @@ def inner_weights(
     held_out = {name: np.empty(len(samples), np.float32) for name in recipe.members}
     for number in range(INNER_FOLDS):
         train = fold != number
-        features = feature_matrix(samples[~train], recipe.spec, recipe.water_cloud)
+        rows = blank_outside(samples[~train])
+        features = feature_matrix(rows, recipe.spec, recipe.water_cloud)
         for name, member in fit_members(samples[train], recipe, progress).items():
             held_out[name][~train] = member.predict(features)
     return ensemble_weights(held_out, samples[TARGET].to_numpy(np.float64))

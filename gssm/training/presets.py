@@ -126,7 +126,7 @@ def make_recipe(
     Raises
     ------
     RequestError
-        There is no such preset or member, or the seed is negative.
+        There is no such preset or member, or the seed is out of range.
     CubeError
         There is no such feature spec.
     """
@@ -141,6 +141,6 @@ def make_recipe(
             f"members names {', '.join(map(repr, unknown)) or 'none'}; "
             f"use some of {', '.join(map(repr, KINDS))}."
         )
-    if seed < 0:
-        raise RequestError(f"seed is {seed}; use 0 or more.")
+    if not 0 <= seed < 2**31:
+        raise RequestError(f"seed is {seed}; use 0 to {2**31 - 1}.")
     return Recipe(resolve_spec(spec), preset, chosen, water_cloud or WaterCloud(), seed)

@@ -18,13 +18,15 @@ import pandas as pd
 from gssm.errors import SamplesError
 from gssm.models.table import feature_matrix, samples_to_dataset
 from gssm.physics import decibel_to_linear
-from gssm.schema import VARIABLES
+from gssm.schema import BACKSCATTER, VARIABLES
 
 __all__ = ["LAYOUTS", "feature_matrix", "read_samples", "samples_to_dataset"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 REQUIRED = ("station", "time", "vv", "vh", "incidence_angle", "soil_moisture")
+# An older time is none of a radar image.
+SENTINEL1_LAUNCH = pd.Timestamp("2014-04-03")
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ def _same(*names: str) -> tuple[Column, ...]:
 
 
 def _utc_naive(times: pd.Series[Any]) -> pd.Series[Any]:
-    return pd.to_datetime(times, utc=True).dt.tz_localize(None)
+    return pd.to_datetime(times, utc=True, format="ISO8601").dt.tz_localize(None)
 
 
 _S2_BANDS = ("B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B9", "B11", "B12")
@@ -112,7 +114,7 @@ _STATIONS_L2 = Layout(
         Column("Koppen", "koppen"),
         Column("Soil_Texture_USDA", "soil_texture"),
     ),
-    # The hour of the in-situ value, within the radar's; kept out so that `time` is one.
+    # The hour of the in-situ value, up to 12 hours from the radar's; `time` is the radar's.
     dropped=("datetime",),
 )
 
@@ -156,18 +158,32 @@ def read_samples(path: str | Path) -> pd.DataFrame:
     path = Path(path)
     raw = _read_table(path)
     layout = _recognise(raw, path)
+    try:
+        table = _canonical(raw, layout)
+    except (ValueError, TypeError) as error:
+        raise SamplesError(
+            f"{path.name} has a value that is no number or no time ({_first_line(error)}); mend "
+            "that column."
+        ) from error
+    _check(table, path)
+    table.attrs["source"] = {"name": path.name, "sha256": _sha256(path)}
+    return table
+
+
+def _canonical(raw: pd.DataFrame, layout: Layout) -> pd.DataFrame:
     used = {*layout.sources, *layout.dropped}
     columns = {column.name: column.read(raw) for column in layout.columns}
     others = {str(name): raw[name] for name in raw.columns if name not in used}
     table = pd.DataFrame({**columns, **others}).reset_index(drop=True)
     table["time"] = _utc_naive(table["time"])
-    table["station"] = table["station"].astype(str)
+    table["station"] = table["station"].astype(str).where(table["station"].notna())
     places = ("latitude", "longitude")  # float32 places a station only to about a metre
     numbers = [c for c in table.columns if c in VARIABLES and c not in places]
-    table = table.astype(dict.fromkeys(numbers, np.float32))
-    _check(table, path)
-    table.attrs["source"] = {"name": path.name, "sha256": _sha256(path)}
-    return table
+    return table.astype(dict.fromkeys(numbers, np.float32))
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
 
 
 def _read_table(path: Path) -> pd.DataFrame:
@@ -215,6 +231,24 @@ def _check(table: pd.DataFrame, path: Path) -> None:
             f"soil_moisture in {path.name} reaches {largest:g}, which looks like percent; "
             "divide it by 100 to give m3 m-3."
         )
+    for name in ("station", "time"):
+        gaps = int(table[name].isna().sum())
+        if gaps:
+            raise SamplesError(
+                f"{name} is missing in {gaps} of {len(table)} rows of {path.name}; fill it or drop "
+                "the rows."
+            )
+    if table["time"].min() < SENTINEL1_LAUNCH:
+        raise SamplesError(
+            f"time in {path.name} begins on {table['time'].min():%Y-%m-%d}, before Sentinel-1 "
+            "flew; write it as ISO 8601, such as 2018-05-01T06:00."
+        )
+    for name in BACKSCATTER:
+        if not table[name].notna().any() or table[name].median() < 0:
+            raise SamplesError(
+                f"{name} in {path.name} has no value, or is negative as decibel is; give linear "
+                "power, 10 ** (dB / 10)."
+            )
 
 
 def _sha256(path: Path) -> str:

@@ -14,7 +14,7 @@ import zarr
 from cubes import make_cube
 from gssm import quality
 from gssm.archive.store import to_zarr
-from gssm.errors import CubeError, ReadError, StoreExistsError, StoreWriteError
+from gssm.errors import CubeError, ReadError, RequestError, StoreExistsError, StoreWriteError
 
 
 def product(values=0.25, flags=0):
@@ -71,6 +71,58 @@ def test_an_existing_store_is_refused_and_kept(tmp_path):
     to_zarr(product(0.5), store, overwrite=True)
     assert float(xr.open_zarr(store, consolidated=False).soil_moisture.mean()) == 0.5
     assert os.listdir(tmp_path) == ["sm.zarr"]
+
+
+@pytest.mark.parametrize("precious", ["home/thesis.txt", "home"])
+def test_overwrite_replaces_a_store_and_nothing_else(tmp_path, precious):
+    file = tmp_path / precious
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("years of work")
+    with pytest.raises(StoreExistsError, match="nothing that gssm wrote"):
+        to_zarr(product(), tmp_path / "home", overwrite=True)
+    assert file.read_text() == "years of work"
+    (tmp_path / "empty").mkdir()
+    to_zarr(product(), tmp_path / "empty", overwrite=True)
+    assert sorted(os.listdir(tmp_path)) == ["empty", "home"]
+
+
+def test_a_link_to_a_store_stays_a_link(tmp_path):
+    to_zarr(product(), tmp_path / "sm.zarr")
+    (tmp_path / "link").symlink_to(tmp_path / "sm.zarr")
+    to_zarr(product(0.5), tmp_path / "link", overwrite=True)
+    assert (tmp_path / "link").is_symlink()
+    assert sorted(os.listdir(tmp_path)) == ["link", "sm.zarr"]
+
+
+@pytest.mark.parametrize(
+    ("store", "error"),
+    [
+        (None, RequestError),
+        (5, RequestError),
+        ("unknown://sm.zarr", RequestError),
+        (".", StoreExistsError),
+        ("/", StoreExistsError),
+        ("a" * 300, StoreWriteError),
+    ],
+)
+def test_what_is_no_place_for_a_store(tmp_path, monkeypatch, store, error):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(error):
+        to_zarr(product(), store, overwrite=True)
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_what_is_no_dataset(tmp_path):
+    with pytest.raises(CubeError, match="to_dataset"):
+        to_zarr(product().soil_moisture, tmp_path / "sm.zarr")
+
+
+def test_home_and_file_urls_are_local(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    to_zarr(product(), "~/a.zarr")
+    to_zarr(product(), f"file://{tmp_path}/deep/b.zarr")
+    assert sorted(os.listdir(tmp_path)) == ["a.zarr", "deep"]
 
 
 def failing(block):

@@ -88,6 +88,14 @@ REFUSALS = {
     "percent": (lambda t: t.assign(soil_moisture=t["soil_moisture"] * 100), "percent"),
     "no rows": (lambda t: t.iloc[:0], "no rows"),
     "no station": (lambda t: t.drop(columns="station"), "no column 'station'"),
+    "a text for a number": (lambda t: t.assign(vv="a"), "no number or no time"),
+    "a text for a time": (lambda t: t.assign(time="yesterday"), "no number or no time"),
+    "seconds for a time": (lambda t: t.assign(time=1577836800), "no number or no time"),
+    "before the radar": (lambda t: t.assign(time="1999-01-01"), "before Sentinel-1"),
+    "no times": (lambda t: t.assign(time=pd.NaT), "time is missing in 10 of 10"),
+    "unnamed station": (lambda t: t.assign(station=None), "station is missing in 10 of 10"),
+    "decibel": (lambda t: t.assign(vv=-12.5), "vv in bad.parquet has no value, or is negative"),
+    "no radar": (lambda t: t.assign(vh=np.nan), "vh in bad.parquet has no value"),
     "no layout": (lambda t: t[["station", "vv", "vh"]], "time, incidence_angle, soil_moisture"),
 }
 
