@@ -13,10 +13,12 @@ from odc.geo.xr import xr_coords
 from rasterio.enums import Resampling
 
 from gssm import schema
-from gssm.catalogs import COLLECTIONS, OPTICAL_ROLES, Observation
+from gssm.catalogs import COLLECTIONS, OPTICAL_ROLES
+from gssm.describe import Observation
 from gssm.errors import EmptySearchError, RequestError
 from gssm.grid import geographic_bounds, grid_epsg, intersects, make_grid, stated_bbox
-from gssm.load import Layer, Source, any_failed, read_layers
+from gssm.layers import Layer, Source
+from gssm.load import any_failed, read_layers
 from gssm.optical import PREFIXES, read_optical
 from gssm.pairing import Acquisition, acquisitions, observations
 from gssm.request import check_bbox, check_window

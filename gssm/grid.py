@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from odc.geo.geobox import GeoBox
 
-from gssm.catalogs import Bbox, Observation
+from gssm.catalogs import Bbox
+from gssm.describe import Observation
 from gssm.errors import RequestError
 from gssm.request import check_bbox
 

@@ -10,7 +10,8 @@ import pandas as pd
 from dask.base import compute
 
 from gssm import schema
-from gssm.catalogs import COLLECTIONS, OPTICAL_ROLES, Bbox, Observation, Role
+from gssm.catalogs import COLLECTIONS, OPTICAL_ROLES, Bbox, Role
+from gssm.describe import Observation
 from gssm.grid import make_grid, stated_bbox
 from gssm.optical import read_masks
 from gssm.pairing import Acquisition, acquisitions, observations

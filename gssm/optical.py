@@ -8,8 +8,10 @@ import dask.array as da
 import numpy as np
 from odc.geo.geobox import GeoBox
 
-from gssm.catalogs import ASSETS, Raster, Role
-from gssm.load import Layer, Source, read_layers
+from gssm.catalogs import ASSETS, Role
+from gssm.describe import Raster
+from gssm.layers import Layer, Source
+from gssm.load import read_layers
 from gssm.pairing import Acquisition
 
 PREFIXES: dict[Role, str] = {"sentinel2": "s2", "landsat": "landsat"}

@@ -9,7 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from gssm.catalogs import COLLECTIONS, OPTICAL_ROLES, Observation, describe
+from gssm.catalogs import COLLECTIONS, OPTICAL_ROLES
+from gssm.describe import Observation, describe
 from gssm.errors import EmptySearchError, GssmWarning, ItemError
 from gssm.request import check_window
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import pystac
 
 RETRIES = 3
-TIMEOUT_SECONDS = 30
+TIMEOUT_SECONDS = 15
 
 
 def search(
@@ -94,7 +94,8 @@ def search(
     if not any(_role(item) == "sentinel1" for item in kept):
         raise EmptySearchError(
             f"no Sentinel-1 item in {catalog} over bbox {box} in {dates[0]:%Y-%m-%d}/"
-            f"{dates[1]:%Y-%m-%d}; widen the dates, move the box, or try another catalogue."
+            f"{dates[1]:%Y-%m-%d}; widen the dates, move the box (west, south, "
+            "east, north), or try another catalogue."
         )
     extra = {"gssm:bbox": list(box), "gssm:max_cloud_cover": max_cloud_cover}
     return pystac.ItemCollection(kept, clone_items=False, extra_fields=extra)

@@ -11,7 +11,8 @@ from odc.geo.geobox import GeoBox
 from rasterio.enums import Resampling
 
 from gssm.errors import GssmWarning
-from gssm.load import Layer, Source, read_layers
+from gssm.layers import Layer, Source
+from gssm.load import read_layers
 from gssm.pairing import Acquisition
 
 # Metres. Across the 250 km of an IW swath the angle changes by 17 degrees, so by about

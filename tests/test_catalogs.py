@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 
 from gssm import schema
-from gssm.catalogs import COLLECTIONS, MASKS, Observation, describe, resolve_catalog
+from gssm.catalogs import COLLECTIONS, MASKS, resolve_catalog
+from gssm.describe import Observation, describe
 from gssm.errors import ItemError, UnknownCatalogError
 from imagery import landsat_item, optical_item, radar_item
 

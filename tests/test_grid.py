@@ -7,7 +7,8 @@ import pytest
 from odc.geo.geobox import GeoBox
 from pyproj import Transformer
 
-from gssm.catalogs import Bbox, describe
+from gssm.catalogs import Bbox
+from gssm.describe import describe
 from gssm.errors import RequestError
 from gssm.grid import grid_epsg, intersects, make_grid, stated_bbox
 from imagery import radar_item

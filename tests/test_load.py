@@ -17,10 +17,13 @@ from odc.geo.geobox import GeoBox
 from rasterio.enums import Resampling
 from stackstac.raster_spec import RasterSpec
 
-from gssm import load, schema
-from gssm.catalogs import MASKS, Raster, Role
+from gssm import reader, schema
+from gssm.catalogs import MASKS, Role
+from gssm.describe import Raster
 from gssm.errors import GssmWarning, RequestError
-from gssm.load import Layer, LayerReader, Source, read_layers
+from gssm.layers import Layer, Source
+from gssm.load import read_layers
+from gssm.reader import LayerReader
 from helpers import no_compute
 from imagery import FOOTPRINT, cut_file, utm_grid, write_tif
 
@@ -543,7 +546,7 @@ def test_a_mask_that_fails_once_does_not_mix_images(
     far = masked_source(tmp_path, "far", 4, 2000, age=-2.0)
     grid = utm_grid(ROWS, COLUMNS)
     first, _ = read(Layer((near, far)), grid)
-    load._CHOICES.clear()
+    reader._CHOICES.clear()
     Path(near.mask.href).rename(tmp_path / "away.tif")  # type: ignore[union-attr]
     with pytest.warns(GssmWarning, match="item 'near' is skipped"):
         second, failed = read(Layer((near, far)), grid)

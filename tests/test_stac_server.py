@@ -29,7 +29,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import gssm
 from gssm.errors import EmptySearchError, GssmWarning, UnknownCatalogError
-from gssm.load import GDAL_OPTIONS
+from gssm.reader import GDAL_OPTIONS
 from imagery import write_tif
 
 BBOX = (3.0195, 50.8132, 3.0282, 50.8187)

@@ -245,8 +245,8 @@ def _refuse_empty(counts: dict[str, Any]) -> None:
     if counts["failed"] > 0:
         raise ReadError(
             f"no pixel has a value and {int(counts['failed'])} of them are flagged read_failed: "
-            "every image that was needed is unreadable; check the files or URLs of the items. "
-            "Nothing was written."
+            "an image that each of them needs is unreadable; check the files or URLs that the "
+            "warnings name. Nothing was written."
         )
     if counts["unexplained"] > 0:
         raise CubeError(

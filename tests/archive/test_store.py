@@ -189,7 +189,7 @@ def test_a_full_disk_gives_one_sentence_and_leaves_nothing(tmp_path):
 @pytest.mark.parametrize(
     ("flags", "error", "message"),
     [
-        (quality.BY_MEANING["read_failed"].mask, ReadError, "every image that was needed"),
+        (quality.BY_MEANING["read_failed"].mask, ReadError, "that each of them needs"),
         (0, CubeError, r"radar \(vv, vh\) has no valid pixel"),
     ],
 )

@@ -1,0 +1,289 @@
+"""Reads the pixels of a layer, window by window: stackstac's Reader, nearest clear image first."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+import warnings
+from typing import Any
+
+import cachetools
+import numpy as np
+import rasterio
+from rasterio._err import CPLE_BaseError
+from rasterio.enums import Resampling
+from rasterio.errors import CRSError, RasterioError, RasterioIOError
+from rasterio.vrt import WarpedVRT
+from rasterio.windows import Window
+from rasterio.windows import bounds as bounds_of_window
+from stackstac.raster_spec import RasterSpec
+
+from gssm import schema
+from gssm.catalogs import MASKS, Bbox
+from gssm.describe import Raster
+from gssm.errors import GssmWarning
+from gssm.grid import geographic_bounds, intersects
+from gssm.layers import Layer, Source
+from gssm.sign import signed
+from gssm.warp import TOLERANCE, needs_masking, warp_masked
+
+FloatArray = np.ndarray[Any, np.dtype[np.float32]]
+ByteArray = np.ndarray[Any, np.dtype[np.uint8]]
+IndexArray = np.ndarray[Any, np.dtype[np.uint16]]
+
+# Marks a pixel whose image could not be read, until `gssm.load` turns it into NaN and
+# `read_failed`: NaN alone could not be told from no data.
+UNREADABLE = np.float32(-np.inf)
+# Each with GDAL's own retries inside; the second with a fresh signature and cache.
+REMOTE_ATTEMPTS = 2
+NO_SOURCE = 65535
+
+# What rasterio raises for a file that cannot be read; GDAL's own errors are not all wrapped.
+READ_ERRORS = (RasterioError, CRSError, CPLE_BaseError, OSError)
+
+# Bounded waits and retries, no directory listings; a file is read as it is now.
+GDAL_OPTIONS: dict[str, Any] = {
+    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
+    "GDAL_HTTP_MAX_RETRY": 2,
+    "GDAL_HTTP_RETRY_DELAY": 1,
+    "GDAL_HTTP_TIMEOUT": 60,
+    "GDAL_HTTP_CONNECTTIMEOUT": 20,
+    "GDAL_HTTP_LOW_SPEED_TIME": 30,
+    "GDAL_HTTP_LOW_SPEED_LIMIT": 1,
+    "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": True,
+    "VSI_CACHE": True,
+}
+
+
+class LayerReader:
+    """Reads a `Layer`, window by window, by stackstac's Reader protocol.
+
+    Thread-safe: every thread opens files of its own. Pickles as its address.
+    """
+
+    def __init__(
+        self,
+        *,
+        url: Layer,
+        spec: RasterSpec,
+        resampling: Resampling,
+        dtype: np.dtype[Any],
+        fill_value: float,
+        scale_offset: tuple[float, float] = (1, 0),
+        gdal_env: Any = None,
+        errors_as_nodata: tuple[Exception, ...] = (),
+    ) -> None:
+        self.layer = url
+        self.spec = spec
+        self.resampling = resampling
+        self.dtype = dtype
+        self.fill_value = fill_value
+        self._open = threading.local()
+
+    def read(self, window: Window, **_: Any) -> np.ndarray[Any, Any]:
+        """Return the window ``(y, x)`` of the layer in its dtype."""
+        sources = self.layer.sources
+        masked = self.layer.quantity != "value" or any(s.mask is not None for s in sources)
+        if not masked:
+            return self._first_valid(window)
+        chosen, category = self._choose(window)
+        if self.layer.quantity == "mask":
+            return category
+        result = np.full(chosen.shape, np.nan, np.float32)
+        if self.layer.quantity == "value":
+            result[category == schema.MASK_UNREADABLE] = UNREADABLE
+        for index in np.unique(chosen[chosen != NO_SOURCE]):
+            here = chosen == index
+            source = sources[index]
+            if self.layer.quantity == "age":
+                result[here] = source.age
+            elif source.raster.href:
+                values = self._read_source(source, window)
+                result[here] = UNREADABLE if values is None else values[here]
+        return result
+
+    def _first_valid(self, window: Window) -> FloatArray:
+        result = np.full((window.height, window.width), np.nan, np.float32)
+        some_failed = False
+        for source in self.layer.sources:
+            empty = np.isnan(result)
+            if not empty.any():
+                break
+            if not overlaps(source.footprint, self.spec, window):
+                continue
+            values = self._read_source(source, window)
+            if values is None:
+                some_failed = True
+            else:
+                result[empty] = values[empty]
+        if some_failed:
+            result[np.isnan(result)] = UNREADABLE
+        return result
+
+    def _choose(self, window: Window) -> tuple[IndexArray, ByteArray]:
+        key = (
+            tuple((s.mask, s.age, _version(s.mask)) for s in self.layer.sources),
+            (self.spec.epsg, self.spec.bounds, self.spec.resolutions_xy),
+            window.flatten(),
+        )
+        return _choice(key, self, window)
+
+    def _read_source(self, source: Source, window: Window) -> FloatArray | None:
+        raster = source.raster
+        values = self._read_raster(source.item, raster, window, self.resampling, np.nan)
+        if values is None:
+            return None
+        values = values.astype(np.float32, copy=False)
+        if raster.scale != 1:
+            values = values * np.float32(raster.scale)
+        if raster.offset != 0:
+            values = values + np.float32(raster.offset)
+        return values if raster.minimum is None else np.maximum(values, np.float32(raster.minimum))
+
+    def _read_raster(
+        self, item: str, raster: Raster, window: Window, resampling: Resampling, fill: float
+    ) -> np.ndarray[Any, Any] | None:
+        """Read and warp a window; None, with a warning that names the item, if it fails."""
+        remote = raster.href.startswith(("http:", "https:", "s3:"))
+        attempts = REMOTE_ATTEMPTS if remote else 1
+        for attempt in range(attempts):
+            # After a failure the cache of remote blocks may hold the failure itself.
+            fresh = {"CPL_VSIL_CURL_NON_CACHED": "/vsicurl/"} if attempt else {}
+            try:
+                with rasterio.Env(**GDAL_OPTIONS, **fresh):
+                    dataset = self._dataset(raster)
+                    if np.isnan(fill) and needs_masking(raster, dataset.nodata):
+                        return warp_masked(dataset, raster, self.spec, window, resampling)
+                    values: np.ndarray[Any, Any] = self._warped(raster, resampling, fill).read(
+                        1, window=window
+                    )
+                    return values
+            except READ_ERRORS as error:
+                self._forget(raster)
+                cause = str(error).splitlines()[0] if str(error) else type(error).__name__
+                if attempt + 1 < attempts:
+                    time.sleep(2.0**attempt)
+        _warn(
+            f"item {item!r} is skipped where {raster.href} could not be read ({cause}); "
+            "its pixels are flagged read_failed."
+        )
+        return None
+
+    def _dataset(self, raster: Raster) -> rasterio.DatasetReader:
+        opened: dict[str, Any] = self._open.__dict__
+        key = f"dataset {raster.href}"
+        if key not in opened:
+            dataset = rasterio.open(signed(raster.href), sharing=False)
+            if dataset.crs is None or dataset.transform.is_identity:
+                raise RasterioIOError("it has no CRS or no geotransform")
+            kind = np.dtype(dataset.dtypes[0]).kind
+            if kind not in "iuf":
+                raise RasterioIOError(
+                    f"it has {dataset.dtypes[0]} numbers, which gssm does not read"
+                )
+            if dataset.count != 1:
+                raise RasterioIOError(f"it has {dataset.count} bands where one is due")
+            opened[key] = dataset
+        return opened[key]
+
+    def _warped(self, raster: Raster, resampling: Resampling, fill: float) -> WarpedVRT:
+        opened: dict[str, Any] = self._open.__dict__
+        key = f"warped {raster.href}"
+        if key not in opened:
+            dataset = self._dataset(raster)
+            is_class = resampling == Resampling.nearest
+            if is_class and np.dtype(dataset.dtypes[0]).kind not in "iu":
+                raise RasterioIOError(f"its classes are {dataset.dtypes[0]} and not whole numbers")
+            opened[key] = WarpedVRT(
+                dataset,
+                resampling=resampling,
+                # What the file says of itself goes before what its collection says.
+                src_nodata=raster.nodata if dataset.nodata is None else dataset.nodata,
+                nodata=fill,
+                # Warping into float with NaN outside keeps GDAL from nudging valid
+                # values that happen to equal an integer nodata value.
+                working_dtype=None if is_class else "float32",
+                dtype=None if is_class else "float32",
+                tolerance=TOLERANCE,
+                **self.spec.vrt_params,
+            )
+        return opened[key]
+
+    def _forget(self, raster: Raster) -> None:
+        for kind in ("warped", "dataset"):
+            self._open.__dict__.pop(f"{kind} {raster.href}", None)
+
+    def close(self) -> None:
+        """Drop the files of every thread."""
+        self._open = threading.local()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {
+            "url": self.layer,
+            "spec": self.spec,
+            "resampling": self.resampling,
+            "dtype": self.dtype,
+            "fill_value": self.fill_value,
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)  # type: ignore[misc]
+
+
+def _warn(message: str) -> None:
+    """Warn here and, on a worker of a cluster, in the user's session too."""
+    worker = sys.modules.get("distributed.worker")
+    warn = worker.warn if worker else warnings.warn
+    warn(message, GssmWarning)
+
+
+# The bands of a chunk share the choice of image: without this every band would read
+# the masks again. Entries live for a minute at most, 128 MB in all.
+_CHOICES: cachetools.TTLCache[Any, tuple[IndexArray, ByteArray]] = cachetools.TTLCache(
+    maxsize=128e6, ttl=60, getsizeof=lambda choice: choice[0].nbytes + choice[1].nbytes
+)
+
+
+def _version(mask: Raster | None) -> float:
+    """Tell a local file that was written anew from the one whose choice is cached."""
+    try:
+        return os.stat(mask.href).st_mtime if mask else 0.0
+    except OSError:
+        return 0.0  # remote, or gone: reading it will tell
+
+
+@cachetools.cached(_CHOICES, key=lambda key, reader, window: key, condition=threading.Condition())
+def _choice(key: Any, reader: LayerReader, window: Window) -> tuple[IndexArray, ByteArray]:
+    """Per pixel, the index of the first image whose mask shows the ground, and its category."""
+    shape = (window.height, window.width)
+    chosen = np.full(shape, NO_SOURCE, np.uint16)
+    category = np.full(shape, schema.MASK_MISSING, np.uint8)
+    for index, source in enumerate(reader.layer.sources):
+        open_pixels = chosen == NO_SOURCE
+        if not open_pixels.any():
+            break
+        if not overlaps(source.footprint, reader.spec, window):
+            continue
+        rule, mask = MASKS[source.role], source.mask
+        assert mask is not None
+        classes = reader._read_raster(source.item, mask, window, Resampling.nearest, rule.fill)
+        if classes is None:
+            # No farther image takes over: another band may find the mask readable again,
+            # and a pixel would be put together from two images.
+            category[open_pixels] = schema.MASK_UNREADABLE
+            break
+        seen = rule.classify(classes)
+        shows_ground = open_pixels & (seen <= schema.MASK_SNOW)
+        chosen[shows_ground] = index
+        category[shows_ground] = seen[shows_ground]
+        clouded = open_pixels & (seen == schema.MASK_CLOUD) & (category == schema.MASK_MISSING)
+        category[clouded] = schema.MASK_CLOUD
+    return chosen, category
+
+
+def overlaps(footprint: Bbox, spec: RasterSpec, window: Window) -> bool:
+    """Tell whether a footprint in degrees can touch a window of the grid."""
+    box = geographic_bounds(spec.epsg, bounds_of_window(window, spec.transform))
+    return intersects(footprint, box)
