@@ -27,6 +27,7 @@ PICKLE_SUFFIXES = (".pkl", ".pickle", ".joblib", ".pt", ".pth")
 # The opcode PROTO and its argument, with which every pickle since protocol 2 begins.
 PICKLE_STARTS = tuple(bytes([0x80, protocol]) for protocol in range(2, 6))
 # A zip is read into memory; the paper's forest needs less than this, a zip bomb more.
+MEMBER_SUFFIXES = (".safetensors", ".ubj")
 MAX_ZIP_BYTES = 8 * 1024**3
 # What the standard library raises for damaged, encrypted or exotic entries.
 _ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError)
@@ -229,11 +230,20 @@ def _refuse_existing(path: Path, overwrite: bool) -> None:
         return
     if not overwrite:
         raise StoreExistsError(f"{path} exists; choose another path or pass overwrite=True.")
-    if path.is_dir() and any(path.iterdir()) and not (path / MANIFEST).is_file():
+    if not _is_bundle(path):
         raise StoreExistsError(
-            f"{path} is a folder that holds no model, which overwrite=True does not replace; "
+            f"{path} is no model, or holds more than one, which overwrite=True does not replace; "
             "choose another path."
         )
+
+
+def _is_bundle(path: Path) -> bool:
+    """Tell a place that holds a bundle and nothing else, or nothing, from any other."""
+    if not path.is_dir():
+        return path.suffix.lower() == ".zip"
+    names = {entry.name for entry in path.iterdir()}
+    known = all(name == MANIFEST or name.endswith(MEMBER_SUFFIXES) for name in names)
+    return not names or (MANIFEST in names and known)
 
 
 def _write_folder(folder: Path, entries: Mapping[str, bytes]) -> None:

@@ -139,7 +139,7 @@ def test_existing_path_is_only_replaced_on_request(model: Model, folder: Path) -
     other = folder.parent / "photos"
     other.mkdir()
     (other / "holiday.jpg").write_text("precious")
-    with pytest.raises(StoreExistsError, match="holds no model"):
+    with pytest.raises(StoreExistsError, match="is no model, or holds more"):
         model.save(other, overwrite=True)
     assert sorted(p.name for p in folder.parent.iterdir()) == ["model", "photos"]
 
@@ -349,3 +349,17 @@ def test_default_model_is_what_its_manifest_says() -> None:
     assert scores["soil_moisture"]["N"] == 13125
     size = sum(len(data) for data in shipped.to_files().values())
     assert size <= 10e6
+
+
+def test_overwriting_spares_what_is_more_than_a_bundle(model: Model, tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "manifest.json").write_text("{}")
+    (site / "thesis.txt").write_text("five years")
+    notes = tmp_path / "notes.txt"
+    notes.write_text("more")
+    for place in (site, notes):
+        with pytest.raises(StoreExistsError, match="is no model, or holds more than one"):
+            save_model(model, place, overwrite=True)
+    assert (site / "thesis.txt").read_text() == "five years"
+    assert notes.read_text() == "more"
