@@ -133,9 +133,9 @@ def test_saving_twice_gives_the_same_bytes(model: Model, tmp_path: Path) -> None
 def test_existing_path_is_only_replaced_on_request(model: Model, folder: Path) -> None:
     with pytest.raises(StoreExistsError, match="overwrite=True"):
         model.save(folder)
-    (folder / "old.txt").write_text("of the old model")
+    (folder / "old.ubj").write_text("of the old model")
     model.save(folder, overwrite=True)
-    assert not (folder / "old.txt").exists()
+    assert not (folder / "old.ubj").exists()
     other = folder.parent / "photos"
     other.mkdir()
     (other / "holiday.jpg").write_text("precious")
