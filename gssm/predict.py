@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 FloatArray = np.ndarray[Any, np.dtype[np.float32]]
 
+NEED_ANGLE = {"incidence_angle", "vv_soil", "vh_soil"}
+
 # Rows scored at once: bounds the memory of a block whatever its size.
 ROWS = 65_536
 
@@ -52,14 +54,16 @@ def predict(
     Raises
     ------
     CubeError
-        The cube lacks backscatter, a variable has no or wrong units, or the cube is
-        no map ``(time, y, x)`` in metres.
+        The cube lacks backscatter or the incidence angle, a variable has no or wrong
+        units or impossible numbers, or the cube is no map ``(time, y, x)`` in metres.
     BundleError
         The model bundle is damaged or unknown.
     """
     ref = resolve(model)
     loaded = ref.load()
-    schema.check(cube, schema.BACKSCATTER)
+    # No training row lacks the angle: without it a model guesses what it never learnt.
+    angle = ("incidence_angle",) if NEED_ANGLE & set(loaded.spec.features) else ()
+    schema.check(cube, (*schema.BACKSCATTER, *angle))
     schema.check_layout(cube)
     cube = cube.transpose("time", "y", "x", ...) if "time" in cube.dims else cube
     features = build_features(cube, loaded.spec, loaded.water_cloud)

@@ -169,6 +169,8 @@ def test_numbers_that_cannot_be_what_their_units_say_are_refused(name, change, l
 
 
 def test_bad_input():
+    with pytest.raises(CubeError, match="no variable 'incidence_angle'"):
+        gssm.predict(CUBE.drop_vars("incidence_angle"))
     with pytest.raises(CubeError, match="no variable 'vh'"):
         gssm.predict(CUBE.drop_vars("vh"))
     with pytest.raises(CubeError, match="0 values along 'time'"):
