@@ -91,7 +91,7 @@ def test_on_a_cluster_the_failure_is_named_in_the_users_session(catalogue):
         return computed
 
     with (
-        LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster,
+        LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0") as cluster,
         Client(cluster) as client,
         pytest.warns(GssmWarning, match=f"item '{broken.name}' is skipped"),
     ):

@@ -86,7 +86,7 @@ def test_two_processes_give_the_same_numbers(eager):
     lazy = gssm.predict(CUBE.chunk({"time": 1, "y": 12}), members=True)
     with (
         LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0"
         ) as cluster,
         Client(cluster),
     ):
