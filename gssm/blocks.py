@@ -72,9 +72,7 @@ def _full_rank(array: xr.DataArray, template: xr.DataArray) -> xr.DataArray:
     """Give an array every dimension of the template, of length 1 where it has none."""
     missing = [d for d in template.dims if d not in array.dims]
     full = array.expand_dims(missing).transpose(*template.dims)
+    if template.chunks is None:
+        return full
     # A numpy array beside Dask arrays is cut like the template.
-    return (
-        full.chunk({d: c for d, c in template.chunksizes.items() if full.sizes[d] > 1})
-        if (template.chunks is not None)
-        else full
-    )
+    return full.chunk({d: c for d, c in template.chunksizes.items() if full.sizes[d] > 1})

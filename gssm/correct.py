@@ -61,12 +61,11 @@ def soil_backscatter(cube: xr.Dataset, water_cloud: physics.WaterCloud) -> dict[
 def linear_power(cube: xr.Dataset, polarization: str) -> xr.DataArray:
     """Backscatter as linear power, whichever unit it says it has."""
     array = cube[polarization]
-    if array.attrs.get("units") == "dB":
-        return elementwise(physics.decibel_to_linear, array)
-    return elementwise(_refused_if_decibel, array, name=polarization)
+    units = array.attrs.get("units", "1")
+    return elementwise(_checked_linear, array, name=polarization, units=units)
 
 
-def _refused_if_decibel(values: FloatArray, name: str) -> FloatArray:
+def _checked_linear(values: FloatArray, name: str, units: str) -> FloatArray:
     # The guard of lazy cubes: it sees the values only when the block is computed.
-    schema.refuse_decibel(values, name)
-    return values
+    schema.refuse_other_scale(values, name, units)
+    return physics.decibel_to_linear(values) if units == "dB" else values

@@ -120,8 +120,8 @@ def describe(item: Mapping[str, Any]) -> Observation:
 
 
 def find_asset(assets: Mapping[str, Any], keys: tuple[str, ...]) -> Any | None:
-    """Return the first asset that is there under one of the keys."""
-    return next((assets[key] for key in keys if key in assets), None)
+    """Return the first asset that is there, with an address, under one of the keys."""
+    return next((assets[key] for key in keys if (assets.get(key) or {}).get("href")), None)
 
 
 def _rasters(item: Mapping[str, Any], collection: Collection) -> dict[str, Raster]:

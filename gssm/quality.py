@@ -72,10 +72,9 @@ def quality_flag(cube: xr.Dataset, water_cloud: physics.WaterCloud | None = None
     """
     template = cube["vv"]
     inputs = {name: cube[name] for name in _INPUTS if name in cube}
-    ndvi = None
     if "s2_b4" in cube and "s2_b8" in cube:
-        ndvi = elementwise(physics.normalized_difference, cube["s2_b8"], cube["s2_b4"])
-        inputs["ndvi"] = ndvi
+        bands = cube["s2_b8"], cube["s2_b4"]
+        inputs["ndvi"] = elementwise(physics.normalized_difference, *bands)
     for polarization in schema.BACKSCATTER:
         if polarization in cube:
             inputs[polarization] = linear_power(cube, polarization)

@@ -352,8 +352,8 @@ def _check_values(array: xr.DataArray) -> None:
             f"variable {array.name!r} has no valid pixel (all NaN); "
             "check its nodata value and the area it covers."
         )
-    if array.name in BACKSCATTER and array.attrs.get("units") == "1":
-        refuse_decibel(values, str(array.name))
+    if array.name in BACKSCATTER:
+        refuse_other_scale(values, str(array.name), array.attrs["units"])
 
 
 def refuse_implausible(values: np.ndarray[Any, Any], name: str) -> None:
@@ -374,12 +374,26 @@ def refuse_implausible(values: np.ndarray[Any, Any], name: str) -> None:
         )
 
 
-def refuse_decibel(values: np.ndarray[Any, Any], name: str) -> None:
-    """Refuse linear backscatter most of whose finite values are negative: it is decibel."""
+def refuse_other_scale(values: np.ndarray[Any, Any], name: str, units: str) -> None:
+    """Refuse backscatter whose numbers are of the other scale than its units say.
+
+    Linear power is never negative, and decibel over land nearly always is: most values
+    below zero cannot be linear, and none below zero among many cannot be decibel.
+    """
     finite = values[np.isfinite(values)]
-    if finite.size and np.mean(finite < 0) > 0.5:
+    negative = np.mean(finite < 0) if finite.size else 0.0
+    if units == "1" and negative > 0.5:
         raise CubeError(
             f"variable {name!r} says units '1' (linear power) but most of its values are "
             f"negative (median {np.median(finite):.1f}), as decibel is; set its units to 'dB' "
             "and gssm converts it."
         )
+    if units == "dB" and negative == 0 and finite.size >= MANY_VALUES:
+        raise CubeError(
+            f"variable {name!r} says units 'dB' but none of its values is negative (median "
+            f"{np.median(finite):.2g}), as linear power is; set its units to '1'."
+        )
+
+
+# A bright town may fill a few pixels with decibels above zero, not this many.
+MANY_VALUES = 100

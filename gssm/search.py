@@ -167,7 +167,7 @@ def _find_in_api(
             items += client.search(collections=wanted, bbox=bbox, datetime=dates, limit=200).items()
     except (RequestException, APIError, OSError) as error:
         raise CatalogUnreachableError(
-            f"the STAC API {record.url} did not answer after {RETRIES} retries "
+            f"the STAC API {record.url} did not answer, with up to {RETRIES} retries "
             f"({_first_line(error)}); check the URL and the network, or try again later."
         ) from error
     except GssmError:

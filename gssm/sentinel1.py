@@ -35,12 +35,12 @@ def read_radar(
     """
     angle, failed = _incidence_angle(passes, grid, chunks)
     variables = {"incidence_angle": angle}
-    flattened = np.array([p.slices[0].convention == "gamma0" for p in passes])
+    is_gamma0 = np.array([p.slices[0].convention == "gamma0" for p in passes])
     for polarization in ("vv", "vh"):
         layers = [_layer(p, polarization) for p in passes]
         values, unreadable = read_layers(layers, grid, chunks, Resampling.average)
-        if flattened.any():
-            to_sigma0 = da.where(flattened[:, None, None], da.cos(da.deg2rad(angle)), 1)
+        if is_gamma0.any():
+            to_sigma0 = da.where(is_gamma0[:, None, None], da.cos(da.deg2rad(angle)), 1)
             values = (values * to_sigma0).astype(np.float32)
         variables[polarization] = values
         failed.append(unreadable)

@@ -26,3 +26,13 @@ def test_data() -> Path:
 def flanders(test_data: Path) -> Path:
     """One site of the test data, in Flanders."""
     return test_data / "sites" / "flanders"
+
+
+@pytest.fixture(scope="session")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Catalogue of a small simulated scene of two dates; not to be changed."""
+    from gssm.simulate import simulate_scene
+
+    folder = tmp_path_factory.mktemp("scene") / "catalogue"
+    simulate_scene(folder, size=40, dates=2)
+    return folder

@@ -314,3 +314,10 @@ def test_catalogue_by_url_or_name() -> None:
     assert resolve_catalog("planetary-computer").url.startswith("https://planetarycomputer")
     with pytest.raises(UnknownCatalogError, match="no catalogue 'plantary'; use 'planetary-comp"):
         resolve_catalog("plantary")
+
+
+def test_an_asset_without_an_address_is_no_asset() -> None:
+    item = radar_item()
+    item["assets"]["vh"] = {"type": "image/tiff"}
+    with pytest.raises(ItemError, match="gssm needs vv and vh"):
+        describe(item)

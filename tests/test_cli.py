@@ -1,6 +1,10 @@
 """The command line as a user types it, in process; exit codes and sentences."""
 
 import re
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -17,11 +21,9 @@ def run(*words):
     return CliRunner().invoke(app, [str(w) for w in words], env=WIDE)
 
 
-@pytest.fixture(scope="module")
-def catalogue(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("cli") / "catalogue"
-    simulate_scene(folder, size=40, dates=2)
-    return folder
+@pytest.fixture
+def catalogue(scene):
+    return scene
 
 
 @pytest.fixture
@@ -151,3 +153,28 @@ def test_train_then_evaluate(tmp_path, samples_file):
     assert scored.exit_code == 0, scored.output
     assert "soil_moisture" in scored.output
     assert (tmp_path / "scores.csv").exists()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_prediction_leaves_nothing(tmp_path, number, code):
+    catalogue = tmp_path / "catalogue"
+    simulate_scene(catalogue, size=200)
+    bbox = ("--bbox", "3.0200", "50.8015", "3.0470", "50.8185")
+    words = ("predict", *bbox, *DATES, "--catalog", str(catalogue), "--out", "sm.zarr")
+    running = subprocess.Popen(
+        [sys.executable, "-m", "gssm.cli", *words],
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob(".sm.zarr.partial-*")):
+        assert running.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    running.send_signal(number)
+    _, stderr = running.communicate(timeout=120)
+    assert running.returncode == code
+    assert "Traceback" not in stderr
+    assert [entry.name for entry in tmp_path.iterdir()] == ["catalogue"]

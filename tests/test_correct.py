@@ -71,3 +71,11 @@ def test_lazy_decibel_is_refused_when_its_values_are_seen():
     lazy = correct(cube.chunk())
     with pytest.raises(CubeError, match="set its units to 'dB'"):
         lazy.vv_soil.compute()
+
+
+def test_lazy_linear_power_labelled_decibel_is_refused_too():
+    cube = make_cube()
+    cube["vh"].attrs["units"] = "dB"
+    lazy = correct(cube.chunk())
+    with pytest.raises(CubeError, match="set its units to '1'"):
+        lazy.vh_soil.compute()

@@ -10,21 +10,14 @@ import gssm
 from gssm.errors import GssmWarning, ReadError
 from gssm.matchups import matched_items
 from gssm.quality import BY_MEANING
-from gssm.simulate import simulate_scene
 
 BBOX = (3.0200, 50.8155, 3.0245, 50.8185)
 FAILED = BY_MEANING["read_failed"].mask
 
 
-@pytest.fixture(scope="module")
-def scene(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("line") / "catalogue"
-    simulate_scene(folder, size=40, dates=2)
-    return folder
-
-
 @pytest.fixture
 def catalogue(scene, tmp_path):
+    """A copy that a test may break."""
     return shutil.copytree(scene, tmp_path / "catalogue")
 
 

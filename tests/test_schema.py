@@ -35,6 +35,11 @@ def decibel_for_linear(cube):
     return cube
 
 
+def linear_for_decibel(cube):
+    cube["vv"].attrs["units"] = "dB"
+    return cube
+
+
 def integers(cube):
     cube["vv"] = (cube["vv"].fillna(0) * 1000).astype("int16").assign_attrs(cube["vv"].attrs)
     return cube
@@ -55,6 +60,7 @@ BAD = {
     "wrong units": (with_units("s2_b4", "percent"), "'s2_b4' has units 'percent'"),
     "degrees for reflectance": (with_units("s2_b8", "degree"), "'s2_b8' has units 'degree'"),
     "decibel": (decibel_for_linear, "set its units to 'dB'"),
+    "linear as decibel": (linear_for_decibel, "none of its values is negative"),
     "integers": (integers, "dtype int16"),
     "mixed conventions": (gamma_for_one, "gamma0 by the cosine"),
     "no variable": (lambda cube: cube.drop_vars("vh"), "no variable 'vh'"),

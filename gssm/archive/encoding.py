@@ -32,13 +32,11 @@ def cf_dataset(dataset: xr.Dataset) -> xr.Dataset:
     versions = ", ".join(f"{name} {version(name)}" for name in PROVENANCE_PACKAGES)
     attrs = {
         "Conventions": "CF-1.11",
-        "institution": "",
         "source": "Sentinel-1, Sentinel-2, Landsat 8/9 and elevation, by gssm",
         "references": "https://doi.org/10.5281/zenodo.16956743",
         **dataset.attrs,
         "software_versions": versions,
     }
-    attrs = {name: value for name, value in attrs.items() if value != ""}
     result = dataset.assign_attrs(attrs)
     coordinate_attrs = {
         "x": {"standard_name": "projection_x_coordinate", "units": "m", "axis": "X"},

@@ -36,8 +36,9 @@ ZARR_MARKERS = ("zarr.json", ".zgroup", ".zarray", ".zmetadata")
 def to_zarr(dataset: xr.Dataset, store: str | Path | Store, *, overwrite: bool = False) -> None:
     """Compute a dataset and write it as Zarr v3 with CF attributes and provenance.
 
-    A local folder appears under its name only when it is complete; a remote store is
-    removed again when the writing fails.
+    A local folder appears under its name only when it is complete; what is behind a URL
+    is removed again when the writing fails. A Zarr store object is the caller's: after a
+    failure it holds what was written until then.
 
     Parameters
     ----------
@@ -75,9 +76,20 @@ def to_zarr(dataset: xr.Dataset, store: str | Path | Store, *, overwrite: bool =
     elif isinstance(store, str):
         _to_url(dataset, store, overwrite)
     elif isinstance(store, Store):
-        _write(dataset, store, mode="w" if overwrite else "w-")
+        _to_store(dataset, store, overwrite)
     else:
         raise RequestError(f"store {store!r} is no place to write to; give a path or a URL.")
+
+
+def _to_store(dataset: xr.Dataset, store: Store, overwrite: bool) -> None:
+    from zarr.errors import ContainsArrayError, ContainsGroupError
+
+    try:
+        _write(dataset, store, mode="w" if overwrite else "w-")
+    except (ContainsArrayError, ContainsGroupError, FileExistsError) as error:
+        raise StoreExistsError(
+            f"{store} holds data already; give an empty store, or overwrite=True to replace it."
+        ) from error
 
 
 def _local(store: Any) -> Path | None:

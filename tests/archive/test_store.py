@@ -125,6 +125,16 @@ def test_home_and_file_urls_are_local(tmp_path, monkeypatch):
     assert sorted(os.listdir(tmp_path)) == ["a.zarr", "deep"]
 
 
+def test_a_store_object_that_holds_data_is_refused(tmp_path):
+    store = zarr.storage.LocalStore(tmp_path / "sm.zarr")
+    to_zarr(product(), store)
+    with pytest.raises(StoreExistsError, match="holds data already"):
+        to_zarr(product(0.5), store)
+    assert float(xr.open_zarr(store, consolidated=False).soil_moisture.mean()) == 0.25
+    to_zarr(product(0.5), store, overwrite=True)
+    assert float(xr.open_zarr(store, consolidated=False).soil_moisture.mean()) == 0.5
+
+
 def failing(block):
     raise RuntimeError("a worker died")
 
