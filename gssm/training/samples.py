@@ -1,131 +1,42 @@
-"""Read training tables into canonical names and units.
-
-A layout is a table of rows ``source column -> canonical name, conversion``; to
-support another published table, add its rows.
-"""
+"""Read training tables into canonical names and units, and put several into one."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass
+import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from gssm.errors import SamplesError
+from gssm.errors import GssmWarning, SamplesError
 from gssm.models.table import feature_matrix, samples_to_dataset
-from gssm.physics import decibel_to_linear
 from gssm.schema import BACKSCATTER, VARIABLES
+from gssm.training.fitting import station_keys
+from gssm.training.layouts import LAYOUTS, Layout, utc_naive
+from gssm.training.pickled import read_pickled_table
+from gssm.training.published import published_layout
 
-__all__ = ["LAYOUTS", "feature_matrix", "read_samples", "samples_to_dataset"]
+__all__ = ["LAYOUTS", "concat_samples", "feature_matrix", "read_samples", "samples_to_dataset"]
 
-Array = np.ndarray[Any, np.dtype[Any]]
-
-REQUIRED = ("station", "time", "vv", "vh", "incidence_angle", "soil_moisture")
 # An older time is none of a radar image.
 SENTINEL1_LAUNCH = pd.Timestamp("2014-04-03")
 
+LEVELS = ("l1", "l2")
+# What differs between surface and top-of-atmosphere, and what is made of it: with the
+# prefixes all that an optical sensor saw.
+_OPTICAL_PREFIXES = ("s2_", "landsat_")
+_OPTICAL_DERIVED = ("vv_soil", "vh_soil")
 
-@dataclass(frozen=True)
-class Column:
-    """One row of a layout: where a canonical column comes from.
-
-    The value is ``convert(source) * scale + offset`` (scale and offset only if one
-    of them is set).
-    """
-
-    source: str
-    name: str
-    scale: float = 1.0
-    offset: float = 0.0
-    convert: Callable[[Array], Array] | None = None
-
-    def read(self, table: pd.DataFrame) -> pd.Series[Any]:
-        values = table[self.source]
-        if self.convert is not None:
-            values = pd.Series(self.convert(values.to_numpy()), index=values.index)
-        if (self.scale, self.offset) == (1.0, 0.0):
-            return values
-        # In float64: 1e4 * 2.75e-5 and an offset of -0.2 cost digits in float32.
-        return values.astype(np.float64) * self.scale + self.offset
-
-
-@dataclass(frozen=True)
-class Age:
-    """Days from the radar acquisition to an optical one; negative is older."""
-
-    source: str
-    name: str
-    radar: str
-
-    def read(self, table: pd.DataFrame) -> pd.Series[Any]:
-        days = _utc_naive(table[self.source]) - _utc_naive(table[self.radar])
-        return days.dt.total_seconds() / 86400
-
-
-@dataclass(frozen=True)
-class Layout:
-    """A table layout: its columns by canonical name, and those left behind."""
-
-    title: str
-    columns: tuple[Column | Age, ...]
-    dropped: tuple[str, ...] = ()
-
-    @property
-    def sources(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(column.source for column in self.columns))
-
-
-def _same(*names: str) -> tuple[Column, ...]:
-    return tuple(Column(name, name) for name in names)
-
-
-def _utc_naive(times: pd.Series[Any]) -> pd.Series[Any]:
-    return pd.to_datetime(times, utc=True, format="ISO8601").dt.tz_localize(None)
-
-
-_S2_BANDS = ("B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B9", "B11", "B12")
-
-# Landsat Collection 2 level 2 as DN * 1e-4: reflectance is DN * 2.75e-5 - 0.2 and
-# temperature DN * 0.00341802 + 149 K (USGS LSDS-1619, Landsat 8-9 C2 L2 guide).
-_STATIONS_L2 = Layout(
-    "station table of Sentinel-1, Sentinel-2 L2A and Landsat C2 L2",
-    (
-        *_same("network", "station", "latitude", "longitude", "soil_moisture"),
-        Column("s1_datetime", "time"),
-        Column("VV", "vv", convert=decibel_to_linear),
-        Column("VH", "vh", convert=decibel_to_linear),
-        Column("angle", "incidence_angle"),
-        *(Column(f"Sentinel2_{band}", f"s2_{band.lower()}") for band in _S2_BANDS),
-        Age("s2_closest_datetime", "s2_age", radar="s1_datetime"),
-        *(
-            Column(f"Landsat_B{band}", f"landsat_b{band}", scale=1e4 * 2.75e-5, offset=-0.2)
-            for band in range(2, 8)
-        ),
-        Column("Landsat_B10", "landsat_b10", scale=1e4 * 0.00341802, offset=149.0),
-        Age("Landsat_closest_datetime", "landsat_age", radar="s1_datetime"),
-        Column("DSM", "dsm"),
-        Column("Slope", "slope"),
-        Column("Aspect", "aspect"),
-        Column("LandCover", "land_cover"),
-        Column("Koppen", "koppen"),
-        Column("Soil_Texture_USDA", "soil_texture"),
-    ),
-    # The hour of the in-situ value, up to 12 hours from the radar's; `time` is the radar's.
-    dropped=("datetime",),
-)
-
-LAYOUTS: dict[str, Layout] = {
-    "gssm": Layout("gssm's own table", _same(*REQUIRED)),
-    "stations_l2": _STATIONS_L2,
-}
+# Two stations of one name that are further apart than this (in degrees, some 2 km).
+_ANOTHER_PLACE = 0.02
 
 _READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
     ".parquet": pd.read_parquet,
     ".csv": pd.read_csv,
+    ".pkl": read_pickled_table,
 }
 
 
@@ -135,9 +46,12 @@ def read_samples(path: str | Path) -> pd.DataFrame:
     Parameters
     ----------
     path
-        A ``.parquet`` or ``.csv`` file in one of `LAYOUTS`: gssm's own (canonical
-        columns; at least station, time, vv, vh, incidence_angle, soil_moisture) or
-        a published station table.
+        A ``.parquet``, ``.csv`` or ``.pkl`` file in one of `LAYOUTS`: gssm's own
+        (canonical columns; at least station, time, vv, vh, incidence_angle,
+        soil_moisture) or a published station table; or the table published with the
+        GSSM-10 paper (`gssm.training.published`). Nothing of a pickle is run: it may
+        hold a table of numbers, texts and times, and is refused if it names anything
+        else.
 
     Returns
     -------
@@ -147,19 +61,30 @@ def read_samples(path: str | Path) -> pd.DataFrame:
         ``soil_moisture`` m3 m-3, ``time`` the radar acquisition (UTC, without zone),
         ``s2_age`` and ``landsat_age`` days from it (negative is older). Columns that
         the layout does not name are kept. ``attrs["source"]`` holds the file's name
-        and sha256.
+        and sha256, ``attrs["level"]`` says what the optical columns are: ``"l2"``
+        surface reflectance, ``"l1"`` top-of-atmosphere.
 
     Raises
     ------
     SamplesError
         The file is missing or unreadable, has no rows, no known layout, no station
-        column, or soil moisture in percent.
+        column, or soil moisture in percent; or a pickle names more than a table needs.
+
+    Warns
+    -----
+    GssmWarning
+        Rows repeat the station, time and radar of another; or columns of the published
+        table are unknown or suspect.
     """
     path = Path(path)
     raw = _read_table(path)
     layout = _recognise(raw, path)
     try:
+        if layout.check is not None:
+            layout.check(raw, path.name)
         table = _canonical(raw, layout)
+    except SamplesError:
+        raise
     except (ValueError, TypeError) as error:
         raise SamplesError(
             f"{path.name} has a value that is no number or no time ({_first_line(error)}); mend "
@@ -167,16 +92,106 @@ def read_samples(path: str | Path) -> pd.DataFrame:
         ) from error
     _check(table, path)
     table.attrs["source"] = {"name": path.name, "sha256": _sha256(path)}
+    table.attrs["level"] = raw.attrs.get("level", layout.level)
     return table
 
 
+def concat_samples(tables: Sequence[pd.DataFrame], level: str = "l2") -> pd.DataFrame:
+    """Put the rows of several tables into one, for a spec of one level.
+
+    Surface and top-of-atmosphere reflectance are different quantities under one name. So
+    of a table of another level all optical columns are left out (``s2_*``, ``landsat_*``
+    with their ages, and ``vv_soil``, ``vh_soil``, which are made of NDVI): its rows have
+    a missing sensor. Nothing else is changed, no row is left out, and a station that is
+    in two tables under two names stays two stations, which the protocol ``"station"`` of
+    `gssm.cross_validate` holds out together if they are within 2 km.
+
+    Parameters
+    ----------
+    tables
+        As from `read_samples`: ``attrs["level"]`` says what each one's optical columns
+        are.
+    level
+        That of the spec: ``"l2"`` for surface reflectance, ``"l1"`` for
+        top-of-atmosphere.
+
+    Returns
+    -------
+    pandas.DataFrame
+        All rows in their order; a column that a table lacks is NaN in its rows.
+        ``attrs["level"]`` is the level, and ``attrs["sources"]`` a list with the name,
+        sha256, level and number of rows of each table.
+
+    Raises
+    ------
+    SamplesError
+        There is no table, a table or `level` has no known level, or two tables have a
+        station of the same name at different places.
+    """
+    if level not in LEVELS:
+        raise SamplesError(f"there is no level {level!r}; use 'l2' or 'l1'.")
+    if not tables:
+        raise SamplesError("there are no tables to put into one; give at least one.")
+    for number, table in enumerate(tables):
+        if table.attrs.get("level") not in LEVELS:
+            raise SamplesError(
+                f"table {number} does not say what its optical columns are; set "
+                "table.attrs['level'] to 'l2' for surface or 'l1' for top-of-atmosphere "
+                "reflectance."
+            )
+    parts = [t if t.attrs["level"] == level else t.drop(columns=_optical(t)) for t in tables]
+    _check_places(parts)
+    whole = pd.concat([_without_empty(part) for part in parts], ignore_index=True)
+    names = dict.fromkeys(name for table in tables for name in table.columns)
+    whole = _in_float32(whole.reindex(columns=list(names)))
+    whole.attrs = {"level": level, "sources": [s for table in tables for s in _sources(table)]}
+    return whole
+
+
+def _optical(table: pd.DataFrame) -> list[str]:
+    names = [str(name) for name in table.columns if name in VARIABLES]
+    return [n for n in names if n.startswith(_OPTICAL_PREFIXES) or n in _OPTICAL_DERIVED]
+
+
+def _without_empty(table: pd.DataFrame) -> pd.DataFrame:
+    # pandas warns that columns of NaN alone will once decide the dtype of the whole.
+    return table.dropna(axis="columns", how="all")
+
+
+def _sources(table: pd.DataFrame) -> list[dict[str, Any]]:
+    if "sources" in table.attrs:  # made by concat_samples itself
+        return list(table.attrs["sources"])
+    source = table.attrs.get("source", {"name": None, "sha256": None})
+    return [{**source, "level": table.attrs["level"], "rows": len(table)}]
+
+
+def _check_places(tables: list[pd.DataFrame]) -> None:
+    """Refuse a name that means another station in another table."""
+    degrees = ["latitude", "longitude"]
+    located = [t for t in tables if {*degrees, "station"} <= set(t.columns)]
+    places = [t.groupby(station_keys(t))[degrees].median() for t in located]
+    if not places:
+        return
+    by_name = pd.concat(places).groupby(level=0)
+    apart = (by_name.max() - by_name.min() > _ANOTHER_PLACE).any(axis=1)
+    if apart.any():
+        raise SamplesError(
+            f"station {apart.idxmax()} is at different places in two tables, and their rows would "
+            "be taken for one station's; rename it in one, or give each table a column 'network'."
+        )
+
+
 def _canonical(raw: pd.DataFrame, layout: Layout) -> pd.DataFrame:
-    used = {*layout.sources, *layout.dropped}
     columns = {column.name: column.read(raw) for column in layout.columns}
-    others = {str(name): raw[name] for name in raw.columns if name not in used}
+    used = {*layout.sources, *layout.dropped}
+    others = {f"{layout.prefix}{name}": raw[name] for name in raw.columns if name not in used}
     table = pd.DataFrame({**columns, **others}).reset_index(drop=True)
-    table["time"] = _utc_naive(table["time"])
+    table["time"] = utc_naive(table["time"]).astype("datetime64[ns]")
     table["station"] = table["station"].astype(str).where(table["station"].notna())
+    return _in_float32(table)
+
+
+def _in_float32(table: pd.DataFrame) -> pd.DataFrame:
     places = ("latitude", "longitude")  # float32 places a station only to about a metre
     numbers = [c for c in table.columns if c in VARIABLES and c not in places]
     return table.astype(dict.fromkeys(numbers, np.float32))
@@ -196,6 +211,8 @@ def _read_table(path: Path) -> pd.DataFrame:
         )
     try:
         return reader(path)
+    except SamplesError:
+        raise
     # pyarrow's errors inherit ValueError or OSError, pandas' CSV errors ValueError.
     except (ValueError, OSError) as error:
         raise SamplesError(
@@ -204,21 +221,23 @@ def _read_table(path: Path) -> pd.DataFrame:
 
 
 def _recognise(raw: pd.DataFrame, path: Path) -> Layout:
-    missing = {
-        name: [source for source in layout.sources if source not in raw.columns]
-        for name, layout in LAYOUTS.items()
-    }
-    nearest = min(missing, key=lambda name: len(missing[name]) / len(LAYOUTS[name].sources))
+    published = published_layout(raw.columns)
+    layouts = [*LAYOUTS.values(), *([published] if published else [])]
+    missing = [[s for s in layout.sources if s not in raw.columns] for layout in layouts]
+    share = [len(m) / len(layout.sources) for m, layout in zip(missing, layouts, strict=True)]
+    nearest = int(np.argmin(share))
     if not missing[nearest]:
-        return LAYOUTS[nearest]
+        return layouts[nearest]
     if missing[nearest] == ["station"]:
         raise SamplesError(
             f"{path.name} has no column 'station'; add the name of each row's station, without "
             "which no honest cross-validation is possible."
         )
+    unknown = layouts[nearest].unknown(raw.columns)[:20]
+    has = f" (and has {', '.join(unknown)}, which it does not know)" if unknown else ""
     raise SamplesError(
-        f"{path.name} has no layout that gssm knows; the nearest is {LAYOUTS[nearest].title}, for "
-        f"which it lacks the columns {', '.join(missing[nearest])}: rename or add them."
+        f"{path.name} has no layout that gssm knows; the nearest is {layouts[nearest].title}, for "
+        f"which it lacks the columns {', '.join(missing[nearest])}{has}: rename or add them."
     )
 
 
@@ -249,6 +268,24 @@ def _check(table: pd.DataFrame, path: Path) -> None:
                 f"{name} in {path.name} has no value, or is negative as decibel is; give linear "
                 "power, 10 ** (dB / 10)."
             )
+    _warn_of_repeats(table, path)
+
+
+def _warn_of_repeats(table: pd.DataFrame, path: Path) -> None:
+    """Tell of rows that repeat another's station, time and radar, with any label."""
+    names = ("network", "station", "time", *BACKSCATTER, "incidence_angle")
+    key = [name for name in names if name in table]
+    repeated = int(table.duplicated(key).sum())
+    if repeated:
+        conflicting = repeated - int(table.duplicated([*key, "soil_moisture"]).sum())
+        warnings.warn(
+            f"{path.name} has {repeated} rows that repeat the station, time and radar of another, "
+            f"{conflicting} of them with another soil_moisture; all are kept: average or drop "
+            f"them by {', '.join(key[: key.index('time') + 1])}, unless they are sensors of "
+            "their own.",
+            GssmWarning,
+            stacklevel=4,
+        )
 
 
 def _sha256(path: Path) -> str:

@@ -13,7 +13,7 @@ from gssm.training.samples import feature_matrix, read_samples, samples_to_datas
 from sample_tables import simulated_samples
 
 
-def published_layout(rows: int = 3) -> pd.DataFrame:
+def published_layout(rows: int = 1) -> pd.DataFrame:
     bands = ["B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B9", "B11", "B12"]
     radar = pd.Timestamp("2020-06-10 06:00")
     return pd.DataFrame(
