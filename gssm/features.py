@@ -68,6 +68,22 @@ def _feature(cube: xr.Dataset, name: str, water_cloud: WaterCloud) -> xr.DataArr
     return array.assign_attrs(schema.VARIABLES[name].attrs)
 
 
+def comparable(cube: xr.Dataset, base: str, water_cloud: WaterCloud | None = None) -> xr.DataArray:
+    """Return one of `gssm.schema.HISTORY_BASES` as its references are kept.
+
+    Radar is normalised to 40 degrees of incidence, so that all orbits share the
+    references; optical bases are as they are. Lazy where the cube is lazy.
+    """
+    water_cloud = water_cloud or WaterCloud()
+    values = _feature(cube, base, water_cloud)
+    slope = physics.INCIDENCE_SLOPES.get(base)
+    if slope is None:
+        return values
+    angle = _feature(cube, "incidence_angle", water_cloud)
+    normalised = elementwise(physics.normalize_incidence, values, angle, slope=slope)
+    return normalised.rename(base).assign_attrs(values.attrs)
+
+
 @dataclass(frozen=True)
 class Rule:
     """One way to make a feature: the variables it needs and the function that makes it."""
@@ -108,6 +124,10 @@ def _day_of_year(function: Callable[[Any], Any]) -> Rule:
     return Rule(("time",), lambda cube, _: function(2 * np.pi * cube["time"].dt.dayofyear / 365.25))
 
 
+def _decimal_year(cube: xr.Dataset, _: WaterCloud) -> xr.DataArray:
+    return cube["time"].dt.year + (cube["time"].dt.dayofyear - 1) / 365.25
+
+
 def _terrain(kernel: Kernel) -> Rule:
     return Rule(("dsm", "y", "x"), lambda cube, _: terrain(cube["dsm"], kernel))
 
@@ -140,8 +160,19 @@ def _to_geographic(x: FloatArray, y: FloatArray, crs_wkt: str, index: int) -> Fl
     return np.asarray(transformer.transform(x, y)[index], dtype=np.float32)
 
 
-# Made anew even where the cube has them: they depend on the model's own parameters.
-OF_THE_MODEL = ("vv_soil", "vh_soil")
+def _position(base: str) -> Rule:
+    low, high = f"{base}_p05", f"{base}_p95"
+    return Rule(
+        (low, high),
+        lambda cube, water_cloud: elementwise(
+            physics.relative_position, comparable(cube, base, water_cloud), cube[low], cube[high]
+        ),
+    )
+
+
+# Made anew even where the cube has them: they depend on the model's own parameters, or on
+# the acquisition.
+OF_THE_MODEL = ("vv_soil", "vh_soil", *schema.POSITIONS)
 
 # In order of preference, the ways to make each derived feature.
 RULES: dict[str, tuple[Rule, ...]] = {
@@ -159,6 +190,8 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "aspect_cos": (_of_aspect(np.cos), _terrain(aspect_cos)),
     "day_of_year_sin": (_day_of_year(np.sin),),
     "day_of_year_cos": (_day_of_year(np.cos),),
+    "decimal_year": (Rule(("time",), _decimal_year),),
     "longitude": (_geographic(0),),
     "latitude": (_geographic(1),),
+    **{f"{base}_{schema.POSITION}": (_position(base),) for base in schema.HISTORY_BASES},
 }

@@ -40,6 +40,8 @@ FLAGS: tuple[Flag, ...] = (
     Flag(9, "outside_applicability", True),
     Flag(10, "reused_old_partner", True),
     Flag(11, "read_failed", False),
+    # Set for a model that reads `gssm.history` and was given none.
+    Flag(12, "history_missing", True),
 )
 BY_MEANING: dict[str, Flag] = {flag.meaning: flag for flag in FLAGS}
 NO_VALUE: int = sum(flag.mask for flag in FLAGS if not flag.keeps_value)

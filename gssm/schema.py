@@ -51,6 +51,21 @@ MASK_MEANINGS = "clear water snow cloud_or_shadow missing unreadable"
 
 _AGE = "time of the optical observation minus time of the radar acquisition"
 
+# What a place's dry and wet references are kept of: the radar (normalised to 40 degrees
+# of incidence), greenness, canopy water, short-wave infrared and temperature.
+HISTORY_BASES = (
+    *("vv_db", "vh_db", "vv_soil", "vh_soil", "s2_ndvi", "s2_ndmi", "s2_b12"),
+    *("landsat_ndvi", "landsat_ndmi", "landsat_b7", "landsat_b10"),
+)
+# Suffix of a reference and the statistic over a place's past that it is.
+HISTORY_STATISTICS = {
+    "p05": "5th percentile",
+    "p50": "median",
+    "p95": "95th percentile",
+    "sd": "standard deviation",
+}
+POSITION = "position"
+
 _ROWS: tuple[Variable, ...] = (
     Variable("vv", "1", "sigma0 backscatter, VV, linear power", (0, 1000)),
     Variable("vh", "1", "sigma0 backscatter, VH, linear power", (0, 1000)),
@@ -89,6 +104,7 @@ _ROWS: tuple[Variable, ...] = (
     Variable("aspect_cos", "1", "cosine of terrain aspect", (-1, 1)),
     Variable("day_of_year_sin", "1", "sine of the day of year", (-1, 1)),
     Variable("day_of_year_cos", "1", "cosine of the day of year", (-1, 1)),
+    Variable("decimal_year", "year", "year and its fraction"),
     Variable("latitude", "degree_north", "latitude", (-90, 90), "latitude"),
     Variable("longitude", "degree_east", "longitude", (-180, 180), "longitude"),
     # product
@@ -99,9 +115,32 @@ _ROWS: tuple[Variable, ...] = (
         (0, 1),
         "volume_fraction_of_condensed_water_in_soil",
     ),
+    Variable(
+        "soil_moisture_uncertainty",
+        "m3 m-3",
+        "half-width of the 90 % prediction interval of surface soil moisture",
+        (0, 1),
+    ),
 )
 
-VARIABLES: dict[str, Variable] = {row.name: row for row in _ROWS}
+_PLAIN: dict[str, Variable] = {row.name: row for row in _ROWS}
+
+
+def _history_rows() -> tuple[Variable, ...]:
+    rows = []
+    for base in HISTORY_BASES:
+        of, units = _PLAIN[base].long_name, _PLAIN[base].units
+        for suffix, statistic in HISTORY_STATISTICS.items():
+            rows.append(Variable(f"{base}_{suffix}", units, f"{statistic} over the past: {of}"))
+        says = f"position between the 5th (0) and 95th percentile (1) of the past: {of}"
+        rows.append(Variable(f"{base}_{POSITION}", "1", says))
+    return tuple(rows)
+
+
+VARIABLES: dict[str, Variable] = _PLAIN | {row.name: row for row in _history_rows()}
+# What `gssm.history` computes and a cube is assigned; positions are made from it.
+REFERENCES: tuple[str, ...] = tuple(f"{b}_{s}" for b in HISTORY_BASES for s in HISTORY_STATISTICS)
+POSITIONS: tuple[str, ...] = tuple(f"{base}_{POSITION}" for base in HISTORY_BASES)
 
 
 @dataclass(frozen=True)
@@ -187,6 +226,7 @@ SPECS: dict[str, FeatureSpec] = {
         level="l1",
     ),
 }
+SPECS["l2-history"] = FeatureSpec("l2-history", (*SPECS["l2"].features, *REFERENCES, *POSITIONS))
 
 
 def resolve_spec(spec: str | FeatureSpec) -> FeatureSpec:
