@@ -9,10 +9,31 @@ import xarray as xr
 
 from gssm import quality
 from gssm.errors import CubeError
+from gssm.training.figures import (
+    plot_calibration,
+    plot_history,
+    plot_importance,
+    plot_scatter,
+    plot_series,
+    plot_skill_by_station,
+    plot_stations,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.colors import BoundaryNorm, ListedColormap
+
+__all__ = [
+    "plot_calibration",
+    "plot_history",
+    "plot_importance",
+    "plot_map",
+    "plot_scatter",
+    "plot_series",
+    "plot_skill_by_station",
+    "plot_stations",
+    "soil_moisture_colours",
+]
 
 # The ten classes of 0.05 m3 m-3 of the GSSM-10 application, dry to wet.
 SOIL_MOISTURE_COLOURS = (
