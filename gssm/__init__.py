@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from gssm.correct import correct
     from gssm.errors import GssmError, GssmWarning
     from gssm.features import build_features
+    from gssm.history import history, with_history
     from gssm.matchups import matchups
     from gssm.models.bundle import load_model
     from gssm.models.ensemble import Model
@@ -37,8 +38,12 @@ if TYPE_CHECKING:
     from gssm.search import search
     from gssm.training.crossval import cross_validate
     from gssm.training.evaluate import evaluate
-    from gssm.training.samples import read_samples
+    from gssm.training.insitu import read_ismn
+    from gssm.training.samples import concat_samples, read_samples
+    from gssm.training.stations import build_samples
     from gssm.training.train import train
+    from gssm.training.tune import tune
+    from gssm.training.uscrn import read_uscrn
 
 __all__ = [
     "FeatureSpec",
@@ -47,17 +52,24 @@ __all__ = [
     "Model",
     "WaterCloud",
     "build_features",
+    "build_samples",
+    "concat_samples",
     "correct",
     "cross_validate",
     "evaluate",
+    "history",
     "load_model",
     "matchups",
     "open_cube",
     "predict",
+    "read_ismn",
     "read_samples",
+    "read_uscrn",
     "search",
     "to_zarr",
     "train",
+    "tune",
+    "with_history",
 ]
 
 _HOMES = {
@@ -67,17 +79,24 @@ _HOMES = {
     "Model": "gssm.models.ensemble",
     "WaterCloud": "gssm.physics",
     "build_features": "gssm.features",
+    "build_samples": "gssm.training.stations",
+    "concat_samples": "gssm.training.samples",
     "correct": "gssm.correct",
     "cross_validate": "gssm.training.crossval",
     "evaluate": "gssm.training.evaluate",
+    "history": "gssm.history",
     "load_model": "gssm.models.bundle",
     "matchups": "gssm.matchups",
     "open_cube": "gssm.align",
     "predict": "gssm.predict",
+    "read_ismn": "gssm.training.insitu",
     "read_samples": "gssm.training.samples",
+    "read_uscrn": "gssm.training.uscrn",
     "search": "gssm.search",
     "to_zarr": "gssm.archive.store",
     "train": "gssm.training.train",
+    "tune": "gssm.training.tune",
+    "with_history": "gssm.history",
 }
 
 

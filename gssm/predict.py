@@ -13,6 +13,7 @@ from gssm.blocks import map_kernel
 from gssm.correct import linear_power
 from gssm.features import build_features
 from gssm.models.bundle import ModelRef, resolve
+from gssm.models.ensemble import TARGET, UNCERTAINTY
 
 if TYPE_CHECKING:
     from gssm.models.ensemble import Model
@@ -46,10 +47,11 @@ def predict(
     Returns
     -------
     xarray.Dataset
-        ``soil_moisture`` (m3 m-3, float32), ``quality_flag`` (bit field) and, on
-        request, ``soil_moisture_random_forest`` and so on. NaN where the radar is
-        missing and where `gssm.quality.FLAGS` says so: water, snow, layover, failed
-        reads.
+        ``soil_moisture`` and ``soil_moisture_uncertainty`` (half-width of the 90 %
+        prediction interval at places without a station; NaN if the model was not
+        calibrated; both m3 m-3, float32), ``quality_flag`` (bit field) and, on request,
+        ``soil_moisture_random_forest`` and so on. NaN where the radar is missing and
+        where `gssm.quality.FLAGS` says so: water, snow, layover, failed reads.
 
     Raises
     ------
@@ -69,7 +71,7 @@ def predict(
     features = build_features(cube, loaded.spec, loaded.water_cloud)
     flags = quality.quality_flag(cube, loaded.water_cloud)
     radar = [linear_power(cube, polarization) for polarization in schema.BACKSCATTER]
-    names = ["soil_moisture", *(loaded.members if members else ())]
+    names = [TARGET, UNCERTAINTY, "quality_flag", *(loaded.members if members else ())]
     template = cube["vv"]
     stacked = map_kernel(
         score_block,
@@ -84,6 +86,7 @@ def predict(
         name: xr.DataArray(stacked[i], dims=template.dims, coords=template.coords)
         for i, name in enumerate(names)
     }
+    flags = scored.pop("quality_flag").astype(np.uint16).assign_attrs(quality.ATTRS)
     return _labelled(scored, flags, cube, ref, loaded)
 
 
@@ -105,16 +108,20 @@ def score_block(
     ref
         Address of the model; every process loads it once.
     names
-        Outputs wanted: ``soil_moisture`` and members.
+        Outputs wanted: ``soil_moisture``, ``soil_moisture_uncertainty``,
+        ``quality_flag`` and members.
 
     Returns
     -------
     ndarray
-        float32 of shape ``(len(names), *block)``.
+        float32 of shape ``(len(names), *block)``; flags are small enough to be exact.
     """
     shape = np.broadcast_shapes(flags.shape, *(b.shape for b in blocks))
     vv, vh, *features = (np.broadcast_to(b, shape) for b in blocks)
     result = np.full((len(names), *shape), np.nan, np.float32)
+    flags = np.broadcast_to(flags, shape)
+    if "quality_flag" in names:
+        result[names.index("quality_flag")] = flags
     scorable = np.isfinite(vv) & np.isfinite(vh) & (flags & quality.NO_VALUE == 0)
     where = np.flatnonzero(scorable)
     if where.size == 0:
@@ -128,6 +135,8 @@ def score_block(
         for column, name in enumerate(model.spec.features):
             schema.refuse_implausible(table[:, column], name)
         scores = model.score(table)
+        scores[UNCERTAINTY] = model.uncertainty(scores[TARGET])
+        scores["quality_flag"] = (flags[index] | model.flags(table)).astype(np.float32)
         for output, name in enumerate(names):
             flat[output, rows] = scores[name]
     return result
@@ -140,11 +149,11 @@ def _labelled(
     ref: ModelRef,
     model: Model,
 ) -> xr.Dataset:
-    variable = schema.VARIABLES["soil_moisture"]
+    variable = schema.VARIABLES[TARGET]
     data_vars = {}
     for name, array in scored.items():
-        attrs = dict(variable.attrs)
-        if name != variable.name:
+        attrs = dict(schema.VARIABLES[name].attrs if name in schema.VARIABLES else variable.attrs)
+        if name not in schema.VARIABLES:
             attrs["long_name"] = f"{variable.long_name}, {name} alone"
             attrs.pop("standard_name")
             name = f"soil_moisture_{name}"

@@ -9,6 +9,7 @@ from cubes import make_cube
 from gssm import quality, schema
 from gssm.errors import BundleError, CubeError
 from helpers import no_compute
+from training.sample_tables import simulated_samples
 
 CUBE = make_cube()
 
@@ -21,6 +22,7 @@ def eager():
 def test_outputs_and_their_attributes(eager):
     assert set(eager.data_vars) == {
         "soil_moisture",
+        "soil_moisture_uncertainty",
         "soil_moisture_random_forest",
         "soil_moisture_xgboost",
         "soil_moisture_tabnet",
@@ -35,7 +37,37 @@ def test_outputs_and_their_attributes(eager):
     assert np.nanmin(values) >= 0
     assert np.nanmax(values) <= 1
     assert eager.attrs["model_sha256"]
-    assert set(gssm.predict(CUBE).data_vars) == {"soil_moisture", "quality_flag"}
+    assert set(gssm.predict(CUBE).data_vars) == {
+        *("soil_moisture", "soil_moisture_uncertainty", "quality_flag")
+    }
+    assert eager.soil_moisture_uncertainty.attrs["units"] == "m3 m-3"
+
+
+def test_uncertainty_and_flags_are_the_models_own():
+    """Half-widths by the model's intervals; bit 9 by its applicability, bit 12 without history."""
+    model = gssm.train(simulated_samples(), spec="l2-history", preset="tiny", members=["xgboost"])
+    product = gssm.predict(CUBE, model)
+    valued = np.isfinite(product.soil_moisture.values)
+    np.testing.assert_array_equal(
+        product.soil_moisture_uncertainty.values[valued],
+        model.intervals.widths(product.soil_moisture.values[valued]),
+    )
+    assert np.isnan(product.soil_moisture_uncertainty.values[~valued]).all()
+    flags = product.quality_flag.values
+    missing = quality.BY_MEANING["history_missing"].mask
+    assert (flags[valued] & missing != 0).all()
+    assert (flags[~valued] & missing == 0).all()
+    far = CUBE.assign(dsm=CUBE.dsm + 5000)
+    outside = quality.BY_MEANING["outside_applicability"].mask
+    far_flags = gssm.predict(far, model).quality_flag.values
+    assert (far_flags & outside != 0).sum() > (flags & outside != 0).sum()
+
+
+def test_a_model_without_intervals_has_no_uncertainty():
+    model = gssm.train(simulated_samples(), preset="tiny", members=["xgboost"], evaluate=False)
+    product = gssm.predict(CUBE, model)
+    assert np.isfinite(product.soil_moisture).any()
+    assert np.isnan(product.soil_moisture_uncertainty).all()
 
 
 def test_the_ensemble_is_the_weighted_mean_of_its_members(eager):

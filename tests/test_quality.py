@@ -76,11 +76,11 @@ def test_who_decides_on_water(sentinel2, landsat, water):
 
 
 def test_bits_and_values_are_as_designed():
-    assert [f.bit for f in FLAGS] == list(range(12))
+    assert [f.bit for f in FLAGS] == list(range(13))
     kept = {f.bit for f in FLAGS if f.keeps_value}
-    assert kept == {0, 1, 2, 3, 6, 7, 9, 10}
+    assert kept == {0, 1, 2, 3, 6, 7, 9, 10, 12}
     attrs = quality.ATTRS
-    assert attrs["flag_masks"].tolist() == [1 << i for i in range(12)]
+    assert attrs["flag_masks"].tolist() == [1 << i for i in range(13)]
     assert attrs["flag_meanings"].split()[11] == "read_failed"
 
 

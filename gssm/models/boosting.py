@@ -58,6 +58,13 @@ class Boosting:
         features = np.ascontiguousarray(features, dtype=np.float32)
         return np.asarray(self.booster.inplace_predict(features), dtype=np.float32)
 
+    def gains(self, features: int) -> NDArray[np.float64]:
+        """Mean gain of the splits on each of so many features, (features,); 0 if never used."""
+        gains = np.zeros(features)
+        for name, gain in self.booster.get_score(importance_type="gain").items():
+            gains[int(name.removeprefix("f"))] = gain
+        return gains
+
     @property
     def params(self) -> dict[str, Any]:
         """Plain JSON: what the bytes alone do not say (nothing)."""

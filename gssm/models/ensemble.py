@@ -14,17 +14,22 @@ from numpy.typing import NDArray
 
 from gssm.errors import BundleError, CubeError
 from gssm.models import files
+from gssm.models.applicability import Applicability
 from gssm.models.boosting import Boosting
+from gssm.models.calibration import Intervals
 from gssm.models.forest import Forest
 from gssm.models.table import feature_matrix, samples_to_dataset
 from gssm.models.tabnet import TabNet
 from gssm.physics import WaterCloud
-from gssm.quality import NO_VALUE, quality_flag
-from gssm.schema import BACKSCATTER, FeatureSpec
+from gssm.quality import BY_MEANING, NO_VALUE, quality_flag
+from gssm.schema import BACKSCATTER, REFERENCES, FeatureSpec
 
 Float32Array = NDArray[np.float32]
 
 TARGET = "soil_moisture"
+UNCERTAINTY = "soil_moisture_uncertainty"
+
+APPLICABILITY_FILE = "applicability.safetensors"
 
 
 class Member(Protocol):
@@ -73,6 +78,12 @@ class Model:
         Parameters behind ``vv_soil`` and ``vh_soil``.
     provenance
         Plain JSON: what it was trained on and how well it did; goes into the manifest.
+    intervals
+        Half-width of the 90 % prediction interval; None if nothing was held out.
+    applicability
+        Tells features unlike all training rows; None if it was not learnt.
+    attachments
+        Files that travel with the model: its card and figures, name to bytes.
     """
 
     members: Mapping[str, Member]
@@ -80,6 +91,9 @@ class Model:
     spec: FeatureSpec
     water_cloud: WaterCloud
     provenance: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    intervals: Intervals | None = field(default=None, repr=False)
+    applicability: Applicability | None = field(default=None, repr=False)
+    attachments: Mapping[str, bytes] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         """Normalise the weights."""
@@ -125,6 +139,24 @@ class Model:
             mean += self.weights[name] * score
         return {TARGET: np.clip(mean, 0, 1).astype(np.float32), **scores}
 
+    def uncertainty(self, predicted: Float32Array) -> Float32Array:
+        """Half-width of the 90 % interval around predictions; NaN if it was not calibrated."""
+        if self.intervals is None:
+            return np.full(len(predicted), np.nan, np.float32)
+        return self.intervals.widths(predicted)
+
+    def flags(self, features: Float32Array) -> NDArray[np.uint16]:
+        """Bits of `gssm.quality.FLAGS` that only the model can tell, for features (n, k)."""
+        flags = np.zeros(len(features), np.uint16)
+        if self.applicability is not None and len(features):
+            outside = self.applicability.outside(features)
+            flags[outside] |= np.uint16(BY_MEANING["outside_applicability"].mask)
+        history = [i for i, name in enumerate(self.spec.features) if name in REFERENCES]
+        if history:
+            missing = np.isnan(features[:, history]).all(axis=1)
+            flags[missing] |= np.uint16(BY_MEANING["history_missing"].mask)
+        return flags
+
     def predict(self, samples: pd.DataFrame) -> pd.DataFrame:
         """Predict a table of samples.
 
@@ -137,21 +169,34 @@ class Model:
         Returns
         -------
         pandas.DataFrame
-            ``soil_moisture`` (m3 m-3, float32) and ``quality_flag`` (uint16, bits as in
+            ``soil_moisture`` and ``soil_moisture_uncertainty`` (half-width of the 90 %
+            interval; m3 m-3, float32) and ``quality_flag`` (uint16, bits as in
             `gssm.quality.FLAGS`) with the index of `samples`; soil moisture is NaN
             where the radar is missing and where a flag says so.
         """
         flags = quality_flag(samples_to_dataset(samples), self.water_cloud).values
-        predicted = self.score(feature_matrix(samples, self.spec, self.water_cloud))[TARGET]
+        features = feature_matrix(samples, self.spec, self.water_cloud)
+        predicted = self.score(features)[TARGET]
         radar = samples[list(BACKSCATTER)].to_numpy(np.float32)
-        predicted[~np.isfinite(radar).all(axis=1) | (flags & NO_VALUE != 0)] = np.nan
-        return pd.DataFrame({TARGET: predicted, "quality_flag": flags}, index=samples.index)
+        valued = np.isfinite(radar).all(axis=1) & (flags & NO_VALUE == 0)
+        predicted[~valued] = np.nan
+        flags[valued] |= self.flags(features[valued])
+        columns = {TARGET: predicted, UNCERTAINTY: self.uncertainty(predicted)}
+        return pd.DataFrame({**columns, "quality_flag": flags}, index=samples.index)
 
     def to_files(self) -> dict[str, bytes]:
         """Return the bundle: file name to bytes, the manifest included; the same every time."""
         entries = {KINDS[name].filename: m.to_bytes() for name, m in self.members.items()}
+        learnt: dict[str, Any] = {}
+        if self.intervals is not None:
+            learnt["calibration"] = self.intervals.to_dict()
+        if self.applicability is not None:
+            learnt["applicability"] = self.applicability.params
+            entries[APPLICABILITY_FILE] = self.applicability.to_bytes()
+        entries |= self.attachments
         manifest = {
             **self.provenance,
+            **learnt,
             "format_version": files.FORMAT_VERSION,
             "spec": self.spec.to_dict(),
             "water_cloud": self.water_cloud.to_dict(),
@@ -199,12 +244,26 @@ class Model:
                 for name, kind in KINDS.items()
                 if name in params
             }
+            calibration = manifest.pop("calibration", None)
+            applicability = manifest.pop("applicability", None)
+            known = {*(kind.filename for kind in KINDS.values()), APPLICABILITY_FILE}
             if unknown := set(params) - set(KINDS):
                 raise BundleError(
                     f"the model has a member {', '.join(sorted(unknown))} that this gssm does not "
                     "know; use the gssm version that it was saved with."
                 )
-            return cls(members, weights, spec, water_cloud, manifest)
+            return cls(
+                members,
+                weights,
+                spec,
+                water_cloud,
+                manifest,
+                None if calibration is None else Intervals.from_dict(calibration),
+                None
+                if applicability is None
+                else Applicability.from_bytes(contents.files[APPLICABILITY_FILE], applicability),
+                {name: data for name, data in contents.files.items() if name not in known},
+            )
         except BundleError:
             raise
         except CubeError as error:

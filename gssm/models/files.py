@@ -27,12 +27,13 @@ PICKLE_SUFFIXES = (".pkl", ".pickle", ".joblib", ".pt", ".pth")
 # The opcode PROTO and its argument, with which every pickle since protocol 2 begins.
 PICKLE_STARTS = tuple(bytes([0x80, protocol]) for protocol in range(2, 6))
 # A zip is read into memory; the paper's forest needs less than this, a zip bomb more.
-MEMBER_SUFFIXES = (".safetensors", ".ubj")
 MAX_ZIP_BYTES = 8 * 1024**3
 # What the standard library raises for damaged, encrypted or exotic entries.
 _ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError)
 # Name and number of bytes (-1 for all) -> the first bytes of the file.
 Reader = Callable[[str, int], bytes]
+# Members, then the card and its figures; nothing else is ever in a bundle.
+BUNDLE_SUFFIXES = (".safetensors", ".ubj", ".md", ".json", ".png")
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
@@ -242,7 +243,7 @@ def _is_bundle(path: Path) -> bool:
     if not path.is_dir():
         return path.suffix.lower() == ".zip"
     names = {entry.name for entry in path.iterdir()}
-    known = all(name == MANIFEST or name.endswith(MEMBER_SUFFIXES) for name in names)
+    known = all(name == MANIFEST or name.endswith(BUNDLE_SUFFIXES) for name in names)
     return not names or (MANIFEST in names and known)
 
 

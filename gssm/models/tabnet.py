@@ -6,6 +6,7 @@ Trained by pytorch_tabnet, saved as safetensors and plain JSON. Neither
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -24,6 +25,9 @@ Float32Array = NDArray[np.float32]
 # Standard deviations beyond which an input says no more; a cloud that slipped through
 # a mask is 20 away and would throw a network anywhere.
 CLIP = 5.0
+# Two features are missing together if they differ in that at so few rows: each indicator
+# is one more input to attend to, and a sensor's bands would bring a dozen that say the same.
+TOGETHER = 0.1
 # Rows per forward pass, always just so many: for other shapes BLAS sums in another
 # order, and the value of a pixel would depend on the chunk that it is in. Large enough
 # to amortise torch, small enough for the cache.
@@ -31,6 +35,8 @@ BATCH = 1024
 # Evaluation normalises by stored statistics, so the ghost batches of training only
 # cost time there.
 NO_GHOST_BATCHES = 1 << 30
+# torch has one random generator per process: two fits in threads would share it.
+_FITTING = threading.Lock()
 # What fixes the network's layers; all that a manifest can say of it.
 SHAPE = ("n_d", "n_a", "n_steps", "gamma", "n_independent", "n_shared")
 
@@ -63,7 +69,8 @@ class Scaling:
     median, mean, scale
         Per feature, float32 (k,): what replaces NaN, and the standardisation.
     indicators
-        int64, the features that can be missing: each adds an input, 1 where missing.
+        int64, features that can be missing, one of those that are missing together: each
+        adds an input, 1 where missing.
     target
         Mean and standard deviation of the target (m3 m-3), float32 (2,).
     """
@@ -88,7 +95,7 @@ class Scaling:
             mean=filled.mean(axis=0).astype(np.float32),
             scale=np.where(scale > 0, scale, 1).astype(np.float32),
             # A feature that is always missing says nothing by being so.
-            indicators=np.flatnonzero(missing.any(axis=0) & known),
+            indicators=_distinct(missing, np.flatnonzero(missing.any(axis=0) & known)),
             target=np.array([target.mean(), target.std()], dtype=np.float32),
         )
 
@@ -103,6 +110,15 @@ class Scaling:
     def input_dim(self) -> int:
         """Number of inputs of the network."""
         return int(self.median.size + self.indicators.size)
+
+
+def _distinct(missing: NDArray[np.bool_], features: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Of features that are missing together (the bands of a sensor), keep the first."""
+    kept: list[int] = []
+    for feature in features:
+        if all(np.mean(missing[:, feature] != missing[:, k]) > TOGETHER for k in kept):
+            kept.append(int(feature))
+    return np.array(kept, dtype=np.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,13 +197,14 @@ def fit(features: Float32Array, target: Float32Array, params: TabNetParams, seed
     scaling = Scaling.learn(features, target)
     mean, scale = scaling.target
     scaled = ((target - mean) / scale).astype(np.float32)[:, None]
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # sums in one order, so that the seed decides everything
-    try:
-        with torch.random.fork_rng(devices=[]):
-            state = _train(scaling.inputs(features), scaled, params, seed)
-    finally:
-        torch.set_num_threads(threads)
+    with _FITTING:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # sums in one order, so that the seed decides everything
+        try:
+            with torch.random.fork_rng(devices=[]):
+                state = _train(scaling.inputs(features), scaled, params, seed)
+        finally:
+            torch.set_num_threads(threads)
     return TabNet(scaling, state, {name: getattr(params, name) for name in SHAPE})
 
 

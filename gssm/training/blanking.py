@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from gssm.schema import REFERENCES
+
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
 SENSORS = ("s2", "landsat")
@@ -28,11 +30,14 @@ COARSE_TOGETHER = 0.3
 TERRAIN = ("dsm", "slope", "aspect")
 TERRAIN_TOGETHER = 0.5
 SINGLE_BAND = 0.05
+# The dry and wet references are computed once for an area, or not at all.
+HISTORY_TOGETHER = 0.25
 
 
 def sensor_columns(samples: pd.DataFrame, sensor: str) -> list[str]:
-    """Columns that come from a sensor's observation, its age included."""
-    return [name for name in map(str, samples.columns) if name.startswith(f"{sensor}_")]
+    """Columns that come from a sensor's observation, its age included; no references."""
+    names = map(str, samples.columns)
+    return [n for n in names if n.startswith(f"{sensor}_") and n not in REFERENCES]
 
 
 def blank_outside(samples: pd.DataFrame, window_days: float = 3.0) -> pd.DataFrame:
@@ -63,7 +68,8 @@ def blank(samples: pd.DataFrame, *, seed: int, window_days: float = 3.0) -> pd.D
     pandas.DataFrame
         Same rows, order and columns. Missing are: partners outside the window; by
         chance a whole sensor with its age (`WHOLE_SENSOR`); B1 with B9
-        (`COARSE_TOGETHER`); terrain (`TERRAIN_TOGETHER`); any single band (`SINGLE_BAND`).
+        (`COARSE_TOGETHER`); terrain (`TERRAIN_TOGETHER`); all references to the past
+        (`HISTORY_TOGETHER`); any single band (`SINGLE_BAND`).
     """
     rng = np.random.default_rng(seed)
     blanked = blank_outside(samples, window_days)
@@ -71,10 +77,15 @@ def blank(samples: pd.DataFrame, *, seed: int, window_days: float = 3.0) -> pd.D
     def chance(probability: float) -> Mask:
         return rng.random(len(blanked)) < probability
 
-    together = ((COARSE_BANDS, COARSE_TOGETHER), (TERRAIN, TERRAIN_TOGETHER))
+    together = (
+        (COARSE_BANDS, COARSE_TOGETHER),
+        (TERRAIN, TERRAIN_TOGETHER),
+        (REFERENCES, HISTORY_TOGETHER),
+    )
     for names, probability in together:
         present = [name for name in names if name in blanked]
-        blanked.loc[chance(probability), present] = np.nan
+        if present:
+            blanked.loc[chance(probability), present] = np.nan
     for sensor in SENSORS:
         columns = sensor_columns(blanked, sensor)
         for band in columns:

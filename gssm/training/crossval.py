@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,78 +10,41 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gssm.errors import RequestError, SamplesError
-from gssm.models.ensemble import TARGET, Model
+from gssm.models.applicability import Applicability
+from gssm.models.applicability import fit as fit_applicability
+from gssm.models.boosting import Boosting
+from gssm.models.calibration import Intervals
+from gssm.models.ensemble import TARGET, UNCERTAINTY, Member, Model
 from gssm.models.table import feature_matrix
 from gssm.physics import WaterCloud
+from gssm.quality import BY_MEANING
 from gssm.schema import FeatureSpec
 from gssm.training.blanking import blank_outside
+from gssm.training.conformal import fit_intervals
 from gssm.training.fitting import check_samples, ensemble_weights, fit_members, station_keys
-from gssm.training.presets import Recipe, make_recipe
+from gssm.training.importance import SPREAD, permutation_importance
+from gssm.training.past import with_past
+from gssm.training.presets import Preset, Recipe, make_recipe
+from gssm.training.protocols import (
+    PROTOCOLS,
+    Integers,
+    Split,
+    assign_folds,
+    split,
+    station_groups,
+)
 
-Integers = NDArray[np.int64]
+__all__ = ["PROTOCOLS", "assign_folds", "cross_validate", "predictions", "station_groups"]
 
-EARTH_RADIUS_KM = 6371.0
-# Stations this close see the same rain, soil and pixels: one of them in training
-# would give the other away.
-NEIGHBOURS_KM = 2.0
-# Folds inside each training part, from whose out-of-fold predictions the weights come.
+# Folds inside each training part, from whose out-of-fold predictions weights and
+# intervals come.
 INNER_FOLDS = 2
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """A way to split rows.
-
-    Parameters
-    ----------
-    groups
-        Table -> integer per row; rows of one group stay in one fold.
-    says
-        What it tells, in a sentence.
-    """
-
-    groups: Callable[[pd.DataFrame], Integers]
-    says: str
-
-
-def station_groups(samples: pd.DataFrame) -> Integers:
-    """Group of each row: its station, merged with every station within 2 km.
-
-    Neighbours of neighbours are merged too. Without latitude and longitude, each
-    station is its own group.
-    """
-    keys, names = pd.factorize(station_keys(samples))
-    groups = np.arange(len(names), dtype=np.int64)
-    if {"latitude", "longitude"} <= set(samples.columns):
-        places = samples.groupby(keys)[["latitude", "longitude"]].median().to_numpy(np.float64)
-        near = _distance_km(places) <= NEIGHBOURS_KM
-        merged = np.empty(0, dtype=np.int64)
-        # The smallest number spreads from neighbour to neighbour until it rests.
-        while not np.array_equal(merged, groups):
-            merged = groups
-            groups = np.where(near, groups, np.int64(len(names))).min(axis=1)
-    return np.asarray(groups[keys], dtype=np.int64)
-
-
-def _distance_km(places: NDArray[np.float64]) -> NDArray[np.float64]:
-    latitude, longitude = np.deg2rad(places).T
-    half_y = np.sin((latitude[:, None] - latitude) / 2) ** 2
-    half_x = np.sin((longitude[:, None] - longitude) / 2) ** 2
-    haversine = half_y + np.cos(latitude[:, None]) * np.cos(latitude) * half_x
-    distance = 2 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(np.clip(haversine, 0, 1)))
-    np.fill_diagonal(distance, 0)  # a place without coordinates is still near itself
-    return np.asarray(distance)
-
-
-def _each_row(samples: pd.DataFrame) -> Integers:
-    return np.arange(len(samples), dtype=np.int64)
-
-
-PROTOCOLS: dict[str, Protocol] = {
-    "station": Protocol(station_groups, "skill at a place without a station, as on a map"),
-    "random": Protocol(_each_row, "the paper's; the same stations on both sides, so optimistic"),
-}
+# Inside the one split of a hold-out, rows are held out likewise.
+INNER_PROTOCOL = {"holdout": "random"}
+# Key of the permutation importance in the attrs of a predicted table.
+IMPORTANCE = "importance"
+# What of the samples stays beside their predictions, to group scores by.
+CONTEXT = ("time", "latitude", "longitude", "land_cover", "koppen", "soil_texture")
 
 
 def cross_validate(
@@ -89,7 +52,7 @@ def cross_validate(
     *,
     protocol: str = "station",
     spec: str | FeatureSpec = "l2",
-    preset: str = "default",
+    preset: str | Preset = "default",
     folds: int = 5,
     members: tuple[str, ...] | list[str] | None = None,
     water_cloud: WaterCloud | None = None,
@@ -98,18 +61,24 @@ def cross_validate(
 ) -> pd.DataFrame:
     """Predict every row by models that were not trained on it.
 
-    All that is learned (scaling, imputation, members, weights) is learned inside the
-    training folds; the weights from an inner cross-validation of the same protocol.
-    Held-out rows are seen as a map would see them: an optical partner more than three
-    days from the radar is missing.
+    All that is learned (scaling, imputation, members, weights, intervals, applicability)
+    is learned inside the training folds; weights and intervals from an inner
+    cross-validation of the same protocol. Held-out rows are seen as a map would see them:
+    an optical partner farther from the radar than the preset's window is missing.
+
+    Folds run on Dask if one was asked for: on the cluster whose client is active, or as
+    ``dask.config.set(scheduler="processes")`` says; else one after the other, with the
+    same result.
 
     Parameters
     ----------
     samples
         As from `gssm.read_samples`.
     protocol
-        One of `PROTOCOLS`: ``"station"`` holds out whole stations, together with those
-        within 2 km; ``"random"`` holds out rows, as the paper does.
+        One of `gssm.training.protocols.PROTOCOLS`: ``"station"`` holds out whole stations,
+        together with those within 2 km; ``"network"`` whole networks; ``"time"`` predicts
+        each season from earlier ones; ``"random"`` holds out rows, as the paper does;
+        ``"holdout"`` a fifth of them, once.
     spec, preset, members, water_cloud, seed
         As for `gssm.train`; the seed also decides the folds.
     folds
@@ -120,8 +89,12 @@ def cross_validate(
     Returns
     -------
     pandas.DataFrame
-        Index of `samples`; columns ``station``, ``fold``, ``observed``, each member and
-        ``soil_moisture`` (the ensemble), m3 m-3.
+        A row per held-out row, in the order and with the index of `samples`; columns
+        ``network``, ``station`` and what else tells of the place, ``fold``, ``observed``,
+        each member, ``soil_moisture`` (the ensemble) and ``soil_moisture_uncertainty``
+        (half-width of the 90 % interval), m3 m-3, and ``outside_applicability``.
+        ``attrs["importance"]``: increase in RMSE when a group of features is shuffled, on
+        held-out rows, mean over the folds (`gssm.training.importance`).
 
     Raises
     ------
@@ -130,100 +103,206 @@ def cross_validate(
     SamplesError
         The table cannot be used, or has fewer groups than folds.
     """
-    if protocol not in PROTOCOLS:
-        raise RequestError(
-            f"there is no protocol {protocol!r}; use one of {', '.join(map(repr, PROTOCOLS))}."
-        )
     check_samples(samples)
     recipe = make_recipe(spec, preset, members, water_cloud, seed)
-    groups = PROTOCOLS[protocol].groups(samples)
-    return out_of_fold(samples, groups, recipe, folds, progress or _silent)
+    splits = split(samples, protocol, folds, seed)
+    table = with_past(samples, recipe.spec, recipe.water_cloud)
+    predicted = out_of_fold(table, splits, protocol, recipe, progress or _silent)
+    describe_predicted(predicted, protocol, recipe, len(splits))
+    return predicted
+
+
+def describe_predicted(predicted: pd.DataFrame, protocol: str, recipe: Recipe, folds: int) -> None:
+    """Say in the attrs of a predicted table how it came to be."""
+    predicted.attrs |= {
+        "protocol": protocol,
+        "says": PROTOCOLS[protocol].says,
+        "folds": folds,
+        "spec": recipe.spec.name,
+        "preset": recipe.preset,
+    }
 
 
 def _silent(line: str) -> None:
     pass
 
 
-def assign_folds(groups: Integers, folds: int, seed: int) -> Integers:
-    """Fold of each row: groups in a seeded random order, each to the smallest fold.
-
-    Raises
-    ------
-    SamplesError
-        There are fewer groups than folds.
-    """
-    names, index, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-    if folds < 2 or len(names) < folds:
-        raise SamplesError(
-            f"the samples have {len(names)} independent stations or rows for {folds} folds; "
-            f"give more of them, or between 2 and {len(names)} folds."
-        )
-    rows = np.zeros(folds, dtype=np.int64)
-    fold = np.empty(len(names), dtype=np.int64)
-    for group in np.random.default_rng(seed).permutation(len(names)):
-        fold[group] = rows.argmin()
-        rows[fold[group]] += sizes[group]
-    return np.asarray(fold[index], dtype=np.int64)
-
-
 def out_of_fold(
     samples: pd.DataFrame,
-    groups: Integers,
+    splits: Sequence[Split],
+    protocol: str,
     recipe: Recipe,
-    folds: int,
     progress: Callable[[str], None],
 ) -> pd.DataFrame:
-    """Predictions of `cross_validate`, for groups already made."""
-    fold = assign_folds(groups, folds, recipe.seed)
-    parts = []
-    for number in range(folds):
-        train = fold != number
-
-        def tell(line: str, number: int = number) -> None:
-            progress(f"fold {number + 1} of {folds}: {line}")
-
-        weights = inner_weights(samples[train], groups[train], recipe, tell)
-        members = fit_members(samples[train], recipe, tell)
-        model = Model(members, weights, recipe.spec, recipe.water_cloud)
-        held_out = blank_outside(samples[~train])
-        parts.append(predictions(model, held_out).assign(fold=number))
+    """Predictions of `cross_validate`, for splits already made."""
+    parts = _each(
+        [
+            (samples.iloc[s.train], samples.iloc[s.test], protocol, recipe, number)
+            for number, s in enumerate(splits)
+        ],
+        progress,
+    )
+    importance = mean_importance([part.attrs.pop(IMPORTANCE) for part in parts])
     whole = pd.concat(parts)
     # By position: the index of a table need not be unique.
-    order = np.argsort(np.concatenate([np.flatnonzero(fold == n) for n in range(folds)]))
-    whole = whole.iloc[order]
-    front = ["station", "fold", "observed"]
-    return whole[front + [name for name in whole.columns if name not in front]]
+    whole = whole.iloc[np.argsort(np.concatenate([s.test for s in splits]), kind="stable")]
+    # As plain JSON, so that the table can be written as Parquet.
+    whole.attrs = {IMPORTANCE: importance.to_dict("index")}
+    return whole
 
 
-def inner_weights(
-    samples: pd.DataFrame, groups: Integers, recipe: Recipe, progress: Callable[[str], None]
-) -> dict[str, float]:
-    """Weights of the members, learned from these rows alone."""
-    if len(recipe.members) == 1:
-        return {recipe.members[0]: 1.0}
-    fold = assign_folds(groups, INNER_FOLDS, recipe.seed)
-    held_out = {name: np.empty(len(samples), np.float32) for name in recipe.members}
-    for number in range(INNER_FOLDS):
-        train = fold != number
-        rows = blank_outside(samples[~train])
-        features = feature_matrix(rows, recipe.spec, recipe.water_cloud)
-        for name, member in fit_members(samples[train], recipe, progress).items():
-            held_out[name][~train] = member.predict(features)
-    return ensemble_weights(held_out, samples[TARGET].to_numpy(np.float64))
+def _each(
+    tasks: Sequence[tuple[Any, Any, Any, Any, Any]], progress: Callable[[str], None]
+) -> Sequence[pd.DataFrame]:
+    """Run every fold: on Dask if the user chose a scheduler, else here, one by one."""
+    from dask.base import compute, get_scheduler
+    from dask.delayed import delayed
+
+    if get_scheduler() is None:
+        results = []
+        for number, task in enumerate(tasks):
+
+            def tell(line: str, number: int = number) -> None:
+                progress(f"fold {number + 1} of {len(tasks)}: {line}")
+
+            results.append(_fold(*task, tell))
+        return results
+    progress(f"{len(tasks)} folds on Dask")
+    return list(compute(*(delayed(_fold, pure=False)(*task) for task in tasks)))
+
+
+def _fold(
+    train: pd.DataFrame,
+    test: pd.DataFrame,
+    protocol: str,
+    recipe: Recipe,
+    number: int,
+    progress: Callable[[str], None] = _silent,
+) -> pd.DataFrame:
+    learnt = learn(train, inner_predictions(train, protocol, recipe, progress))
+    members = fit_members(train, recipe, progress)
+    model = Model(
+        members,
+        learnt.weights,
+        recipe.spec,
+        recipe.water_cloud,
+        intervals=learnt.intervals,
+        applicability=applicable(train, members, recipe),
+    )
+    held_out = blank_outside(test, recipe.params.window_days)
+    progress("shuffling features")
+    importance = permutation_importance(model, held_out, repeats=1, seed=recipe.seed)
+    seen = predictions(model, held_out)
+    seen.insert(list(seen.columns).index("observed"), "fold", number)
+    seen.attrs = {IMPORTANCE: importance.drop(columns="features")}
+    return seen
+
+
+def mean_importance(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Average the importance of each group over the folds, with their standard deviation."""
+    tables = pd.concat(parts)
+    names = [name for name in tables.columns if not str(name).endswith(SPREAD)]
+    by_group = tables[names].groupby(level=0)
+    spread = by_group.std(ddof=0).add_suffix(SPREAD)
+    return by_group.mean().join(spread).sort_values(TARGET, ascending=False, kind="stable")
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """What out-of-fold predictions teach."""
+
+    weights: dict[str, float]
+    intervals: Intervals
+
+
+@dataclass(frozen=True)
+class OutOfFold:
+    """Predictions of members for rows that did not teach them.
+
+    Parameters
+    ----------
+    rows
+        Positions of those rows in the table.
+    members
+        By name, (rows,), m3 m-3.
+    """
+
+    rows: Integers
+    members: dict[str, NDArray[np.float32]]
+
+
+def inner_predictions(
+    samples: pd.DataFrame, protocol: str, recipe: Recipe, progress: Callable[[str], None]
+) -> OutOfFold:
+    """Cross-validate the members within these rows, by the same protocol."""
+    rows: list[Integers] = []
+    predicted: dict[str, list[NDArray[np.float32]]] = {name: [] for name in recipe.members}
+    for part in _inner_splits(samples, protocol, recipe.seed):
+        held_out = blank_outside(samples.iloc[part.test], recipe.params.window_days)
+        features = feature_matrix(held_out, recipe.spec, recipe.water_cloud)
+        rows.append(part.test)
+        for name, member in fit_members(samples.iloc[part.train], recipe, progress).items():
+            predicted[name].append(member.predict(features))
+    members = {name: np.concatenate(parts) for name, parts in predicted.items()}
+    return OutOfFold(np.concatenate(rows), members)
+
+
+def _inner_splits(samples: pd.DataFrame, protocol: str, seed: int) -> tuple[Split, ...]:
+    inner = INNER_PROTOCOL.get(protocol, protocol)
+    if inner == "network" and samples["network"].nunique() < INNER_FOLDS:
+        inner = "station"
+    return split(samples, inner, INNER_FOLDS, seed)
+
+
+def learn(samples: pd.DataFrame, held_out: OutOfFold) -> Learnt:
+    """Learn the weights of the members and the intervals of their weighted mean."""
+    observed = samples[TARGET].to_numpy(np.float64)[held_out.rows]
+    weights = ensemble_weights(held_out.members, observed)
+    mean = np.sum([weights[n] * values for n, values in held_out.members.items()], axis=0)
+    groups = station_groups(samples)[held_out.rows]
+    return Learnt(weights, fit_intervals(observed, np.clip(mean, 0, 1), groups))
+
+
+def applicable(
+    samples: pd.DataFrame, members: dict[str, Member], recipe: Recipe
+) -> Applicability | None:
+    """Learn which features are like those of these rows; distances between stations count.
+
+    None for a single station, to which nothing can be compared.
+    """
+    groups = station_groups(samples)
+    folds = min(INNER_FOLDS, len(np.unique(groups)))
+    if folds < 2:
+        return None
+    features = feature_matrix(samples, recipe.spec, recipe.water_cloud)
+    booster = members.get("xgboost")
+    count = features.shape[1]
+    importances = booster.gains(count) if isinstance(booster, Boosting) else np.ones(count)
+    fold = assign_folds(groups, folds, recipe.seed)
+    return fit_applicability(features, importances, fold, seed=recipe.seed)
 
 
 def predictions(model: Model, samples: pd.DataFrame) -> pd.DataFrame:
-    """Observed and predicted side by side: station, observed, each member, soil_moisture."""
-    scores: dict[str, NDArray[Any]] = dict(
-        model.score(feature_matrix(samples, model.spec, model.water_cloud))
-    )
+    """Observed and predicted side by side.
+
+    Columns: what tells of the place, ``observed``, each member, ``soil_moisture``,
+    ``soil_moisture_uncertainty``, ``outside_applicability``.
+    """
+    features = feature_matrix(samples, model.spec, model.water_cloud)
+    scores: dict[str, NDArray[Any]] = dict(model.score(features))
     ensemble = scores.pop(TARGET)
-    return pd.DataFrame(
-        {
-            "station": station_keys(samples).to_numpy(),
-            "observed": samples[TARGET].to_numpy(np.float32),
-            **scores,
-            TARGET: ensemble,
-        },
-        index=samples.index,
-    )
+    outside = model.flags(features) & BY_MEANING["outside_applicability"].mask != 0
+    network = {"network": samples["network"].astype(str)} if "network" in samples else {}
+    context = {name: samples[name] for name in CONTEXT if name in samples}
+    columns: dict[str, Any] = {
+        **network,
+        "station": station_keys(samples),
+        **context,
+        "observed": samples[TARGET].to_numpy(np.float32),
+        **scores,
+        TARGET: ensemble,
+        UNCERTAINTY: model.uncertainty(ensemble),
+        "outside_applicability": outside,
+    }
+    values = {name: np.asarray(column) for name, column in columns.items()}
+    return pd.DataFrame(values, index=samples.index)

@@ -24,9 +24,6 @@ FITTERS: dict[str, Callable[..., Member]] = {
 }
 
 MIN_ROWS = 50
-# A few dozen stations say little about which member is best at the next one: the
-# optimal weights move this far towards equal ones, so that no member falls silent.
-TOWARDS_EQUAL = 0.5
 
 
 def station_keys(samples: pd.DataFrame) -> pd.Series[Any]:
@@ -97,25 +94,26 @@ def fit_members(
     samples: pd.DataFrame, recipe: Recipe, progress: Callable[[str], None]
 ) -> dict[str, Member]:
     """Fit every member of the recipe on these rows and their blanked copies."""
-    rows = augment(samples, copies=recipe.params.blanked_copies, seed=recipe.seed)
+    params = recipe.params
+    rows = augment(
+        samples, copies=params.blanked_copies, seed=recipe.seed, window_days=params.window_days
+    )
     features = feature_matrix(rows, recipe.spec, recipe.water_cloud)
-    target = shrunk_target(rows, recipe.params.station_shrinkage)
+    target = shrunk_target(rows, params.station_shrinkage)
     members: dict[str, Member] = {}
     for name in recipe.members:
         progress(f"fitting {name} on {len(features)} rows")
-        members[name] = FITTERS[name](features, target, getattr(recipe.params, name), recipe.seed)
+        members[name] = FITTERS[name](features, target, getattr(params, name), recipe.seed)
     return members
 
 
 def ensemble_weights(
     predictions: Mapping[str, NDArray[Any]], observed: NDArray[Any]
 ) -> dict[str, float]:
-    """`simplex_weights`, moved half-way towards equal weights."""
+    """`simplex_weights` to six digits."""
     best = simplex_weights(predictions, observed)
-    equal = 1 / len(best)
-    mixed = {n: (1 - TOWARDS_EQUAL) * w + TOWARDS_EQUAL * equal for n, w in best.items()}
     # Six digits say all, and do not change with the order of a library's sums.
-    return {name: round(weight, 6) for name, weight in mixed.items()}
+    return {name: round(weight, 6) for name, weight in best.items()}
 
 
 def simplex_weights(

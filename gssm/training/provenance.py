@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import importlib.metadata
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
 
-from gssm.training.crossval import PROTOCOLS
 from gssm.training.evaluate import skill_table
 from gssm.training.fitting import station_keys
 from gssm.training.presets import Recipe
+from gssm.training.protocols import PROTOCOLS
 
 PACKAGES = ("numpy", "scikit-learn", "xgboost", "torch", "pytorch-tabnet", "safetensors")
 
@@ -32,6 +33,7 @@ def describe_training(
     """Rows, stations, licence, seed, versions and the command that remakes the model."""
     source: Mapping[str, str] = samples.attrs.get("source", {})
     found = sorted(samples["network"].astype(str).unique()) if "network" in samples else []
+    tables: Sequence[Mapping[str, str]] = samples.attrs.get("sources", [source] if source else [])
     times = pd.to_datetime(samples["time"]) if "time" in samples else pd.Series(dtype="M8[ns]")
     return {
         "gssm_version": _version("gssm"),
@@ -43,11 +45,13 @@ def describe_training(
             "command": _command(source.get("name", "<table>"), recipe, networks),
             "table": source.get("name"),
             "table_sha256": source.get("sha256"),
+            "tables": [dict(table) for table in tables],
             "rows": len(samples),
             "stations": int(station_keys(samples).nunique()),
             "networks": found,
             "time_range": [str(times.min()), str(times.max())] if len(times) else None,
             "preset": recipe.preset,
+            "hyperparameters": asdict(recipe.params),
             "seed": recipe.seed,
             "packages": {name: _version(name) for name in PACKAGES},
         },

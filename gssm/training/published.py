@@ -5,9 +5,10 @@ undo this are recovered from the ten rows that the authors' notebook prints, not
 by them: the Water Cloud Model with the paper's parameters and a floor of -60 dB
 reproduces those rows to 5e-7 of the normalised columns.
 
-Neither the paper nor the notebook lists all 40 names of columns, so that names are
-taken in any of the spellings of `SPELLINGS`; a column in no such spelling is kept under
-``published_<name>``, because its units are unknown.
+Its 40 columns, as the notebook prints and lists them, are the 33 features, station,
+datetime, soil_moisture, VV, VH, angle and koppen_class. Names are also taken in the other
+spellings of `SPELLINGS`; a column in no such spelling is kept under ``published_<name>``,
+because its units are unknown.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ SPELLINGS: dict[str, tuple[str, ...]] = {
         for name in ("ndvi", "ndmi", *LANDSAT_REFLECTANCE, *LANDSAT_THERMAL)
     },
     "dsm": ("dsm", "elevation"),
-    "koppen": ("koppen", "koppenclimate", "climate"),
+    "koppen": ("koppenclass", "koppen"),
 }
 _CANONICAL = {spelling: name for name, spellings in SPELLINGS.items() for spelling in spellings}
 # A table without these is read all the same.
@@ -163,6 +164,8 @@ def _column(name: str) -> Column:
         return Column(name, name, scale=1000.0)
     if name in ("vv", "vh"):
         return Column(name, name, convert=decibel_to_linear)
+    if name == "koppen":  # printed as 0.08 for class 8
+        return Column(name, name, convert=lambda hundredths: np.round(hundredths * 100))
     return Column(name, name)
 
 

@@ -3,28 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from gssm.errors import SamplesError
-from gssm.models.ensemble import TARGET, Model
+from gssm.models.ensemble import Model
 from gssm.physics import WaterCloud
 from gssm.schema import FeatureSpec
-from gssm.training.crossval import assign_folds, out_of_fold, station_groups
-from gssm.training.fitting import check_samples, ensemble_weights, fit_members
-from gssm.training.presets import PAPER_WEIGHTS, make_recipe
+from gssm.training.baselines import BASELINE_SAYS, baselines
+from gssm.training.card import make_card, model_record
+from gssm.training.crossval import (
+    IMPORTANCE,
+    OutOfFold,
+    applicable,
+    describe_predicted,
+    learn,
+    out_of_fold,
+)
+from gssm.training.figures import card_figures
+from gssm.training.fitting import check_samples, fit_members
+from gssm.training.past import with_past
+from gssm.training.presets import PAPER_WEIGHTS, Preset, make_recipe
+from gssm.training.protocols import Split, split
 from gssm.training.provenance import describe_skill, describe_training
 
 FOLDS = 5
+PROTOCOL = "station"
+# What the card calls its figures.
+CAPTIONS = {
+    "card_scatter.png": "Predicted against observed, held-out stations",
+    "card_stations.png": "Stations",
+    "card_series.png": "A poor, a middling and a good station, held out",
+    "card_calibration.png": "What the 90 % intervals hold, held-out stations",
+    "card_importance.png": "Importance of the features, held-out stations",
+}
 
 
 def train(
     samples: pd.DataFrame,
     *,
     spec: str | FeatureSpec = "l2",
-    preset: str = "default",
+    preset: str | Preset = "default",
     networks: Sequence[str] | None = None,
     members: Sequence[str] | None = None,
     water_cloud: WaterCloud | None = None,
@@ -39,10 +61,13 @@ def train(
     samples
         As from `gssm.read_samples`; missing sensors and bands are NaN.
     spec
-        The features: ``"l2"``, ``"paper33"`` or a `gssm.FeatureSpec`.
+        The features: ``"l2"``, ``"l2-history"``, ``"paper33"`` or a `gssm.FeatureSpec`. The
+        references of a history spec come from each station's own rows, unless the table
+        has them.
     preset
         Hyper-parameters: ``"default"`` (minutes, megabytes), ``"paper"`` (the
-        published ones: hours, gigabytes) or ``"tiny"`` (seconds, to try out).
+        published ones: hours, gigabytes), ``"tiny"`` (seconds, to try out), another of
+        `gssm.training.presets.PRESETS`, or a `gssm.training.presets.Preset`.
     networks
         Use only rows of these networks.
     members
@@ -53,9 +78,10 @@ def train(
         Of everything random: equal rows, options and package versions give an equal
         model, bit for bit on machines of one kind.
     evaluate
-        Cross-validate on held-out stations: the scores go into the manifest, the
-        weights come from the out-of-fold predictions. Without it the weights are the
-        paper's, normalised, and the manifest has no scores.
+        Cross-validate on held-out stations: the scores go into the manifest, weights and
+        prediction intervals come from the out-of-fold predictions. Without it the weights
+        are the paper's, normalised, and there are neither scores nor intervals. Runs on
+        Dask where one was asked for, as `gssm.cross_validate` does.
     progress
         Called with a line of text at each step.
 
@@ -77,17 +103,53 @@ def train(
     check_samples(chosen)
     recipe = make_recipe(spec, preset, tuple(members) if members else None, water_cloud, seed)
     provenance: dict[str, Any] = describe_training(chosen, recipe, names)
-    groups = station_groups(chosen)
-    assign_folds(groups, FOLDS, seed)  # refuse too few stations before the long part
-    weights = {name: PAPER_WEIGHTS[name] for name in recipe.members}
+    # Refuses too few stations before the long part.
+    splits = split(chosen, PROTOCOL, FOLDS, seed) if evaluate else ()
+    table = with_past(chosen, recipe.spec, recipe.water_cloud)
+    weights, intervals = {name: PAPER_WEIGHTS[name] for name in recipe.members}, None
     if evaluate:
-        predicted = out_of_fold(chosen, groups, recipe, FOLDS, tell)
-        held_out = {name: predicted[name].to_numpy(np.float64) for name in recipe.members}
-        weights = ensemble_weights(held_out, chosen[TARGET].to_numpy(np.float64))
-        provenance["skill"] = [describe_skill(predicted, "station")]
+        predicted = out_of_fold(table, splits, PROTOCOL, recipe, tell)
+        held_out = {name: predicted[name].to_numpy(np.float32) for name in recipe.members}
+        learnt = learn(table, OutOfFold(np.arange(len(table), dtype=np.int64), held_out))
+        weights, intervals = learnt.weights, learnt.intervals
+        describe_predicted(predicted, PROTOCOL, recipe, len(splits))
+        provenance["skill"] = [describe_skill(predicted, PROTOCOL)]
     tell("fitting on all rows")
-    fitted = fit_members(chosen, recipe, tell)
-    return Model(fitted, weights, recipe.spec, recipe.water_cloud, provenance)
+    fitted = fit_members(table, recipe, tell)
+    model = Model(
+        fitted,
+        weights,
+        recipe.spec,
+        recipe.water_cloud,
+        provenance,
+        intervals,
+        applicable(table, fitted, recipe),
+    )
+    if not evaluate:
+        return model
+    tell("writing the card")
+    return replace(model, attachments=attachments(model, table, predicted, splits, seed))
+
+
+def attachments(
+    model: Model,
+    samples: pd.DataFrame,
+    predicted: pd.DataFrame,
+    splits: Sequence[Split],
+    seed: int,
+) -> dict[str, bytes]:
+    """Card and figures of a model, from what was predicted for held-out stations."""
+    importance = pd.DataFrame.from_dict(predicted.attrs[IMPORTANCE], orient="index")
+    figures = card_figures({PROTOCOL: predicted}, importance)
+    # By position: the index of a table need not be unique.
+    others = baselines(samples, splits, seed=seed)
+    beside = predicted.assign(**{n: others[n].to_numpy() for n in map(str, others)})
+    says = {name: BASELINE_SAYS[name] for name in map(str, others)}
+    captions = {CAPTIONS.get(name, name): name for name in figures}
+    card = make_card(
+        model_record(model), {PROTOCOL: beside}, others=says, figures=captions, seed=seed
+    )
+    return {**card.files(), **figures}
 
 
 def _silent(line: str) -> None:

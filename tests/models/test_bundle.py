@@ -98,7 +98,9 @@ def test_predict_keeps_the_index_and_is_nan_without_radar(model: Model) -> None:
     table = samples()
     table.loc[12, "vh"] = np.nan
     predicted = model.predict(table)
-    assert list(predicted.columns) == ["soil_moisture", "quality_flag"]
+    assert list(predicted.columns) == [
+        *("soil_moisture", "soil_moisture_uncertainty", "quality_flag")
+    ]
     assert predicted["quality_flag"].dtype == np.uint16
     assert list(predicted.index) == list(table.index)
     assert list(predicted.index[predicted["soil_moisture"].isna()]) == [12]

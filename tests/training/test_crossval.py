@@ -1,14 +1,12 @@
 from __future__ import annotations
 
+import dask
 import numpy as np
 import pandas as pd
 import pytest
 
-from gssm.errors import RequestError, SamplesError
 from gssm.training import crossval, fitting
-from gssm.training.crossval import assign_folds, cross_validate, station_groups
-from gssm.training.evaluate import evaluate, skill_table
-from gssm.training.train import train
+from gssm.training.crossval import cross_validate
 from sample_tables import simulated_samples
 
 QUICK = ("random_forest", "xgboost")
@@ -19,7 +17,9 @@ def test_every_row_is_predicted_once_in_its_place() -> None:
     samples.index = samples.index[::-1] // 2  # neither sorted nor unique
     predicted = cross_validate(samples, preset="tiny", members=QUICK)
     assert list(predicted.columns) == [
-        *("station", "fold", "observed", "random_forest", "xgboost", "soil_moisture")
+        *("network", "station", "time", "latitude", "longitude"),
+        *("fold", "observed", "random_forest", "xgboost", "soil_moisture"),
+        *("soil_moisture_uncertainty", "outside_applicability"),
     ]
     assert list(predicted.index) == list(samples.index)
     np.testing.assert_array_equal(predicted["observed"], samples["soil_moisture"])
@@ -31,6 +31,7 @@ def test_no_station_is_on_both_sides(monkeypatch: pytest.MonkeyPatch) -> None:
     """Watch every fit, the inner ones too, beside what is predicted after it."""
     trained: list[set[str]] = []
     real_fit, real_matrix = crossval.fit_members, crossval.feature_matrix
+    monkeypatch.setattr(crossval, "applicable", lambda *_: None)  # features of training rows
 
     def places(samples: pd.DataFrame) -> set[str]:
         # The last station stands next to the first and counts as the same place.
@@ -59,83 +60,46 @@ def test_no_station_is_on_both_sides(monkeypatch: pytest.MonkeyPatch) -> None:
             assert not (trained[inner] | checked[inner]) & outer_test
 
 
+def test_the_same_on_dask_as_one_after_the_other() -> None:
+    samples = simulated_samples()
+    options = {"preset": "tiny", "folds": 2, "members": ("xgboost", "tabnet")}
+    plain = cross_validate(samples, **options)
+    with dask.config.set(scheduler="threads", num_workers=2):
+        pd.testing.assert_frame_equal(plain, cross_validate(samples, **options))
+
+
+@pytest.mark.parametrize("protocol", ["network", "time", "holdout"])
+def test_every_protocol_runs(protocol: str) -> None:
+    samples = simulated_samples()
+    predicted = cross_validate(samples, protocol=protocol, preset="tiny", folds=2, members=QUICK)
+    assert predicted.attrs["protocol"] == protocol
+    assert 0 < len(predicted) <= len(samples)
+    assert predicted["soil_moisture"].notna().all()
+    assert predicted["soil_moisture_uncertainty"].gt(0).all()
+    positions = samples.index.get_indexer(predicted.index)
+    assert list(positions) == sorted(positions)
+
+
+def test_importance_is_of_held_out_rows_by_sensor() -> None:
+    predicted = cross_validate(simulated_samples(), preset="tiny", members=QUICK)
+    importance = pd.DataFrame.from_dict(predicted.attrs["importance"], orient="index")
+    assert {"random_forest", "xgboost", "soil_moisture"} <= set(importance.columns)
+    # Only the radar of the simulated table knows the moisture.
+    assert importance["soil_moisture"].idxmax().lower().startswith("radar")
+
+
+def test_history_is_made_from_the_rows_and_not_from_labels() -> None:
+    samples = simulated_samples()
+    predicted = cross_validate(samples, spec="l2-history", preset="tiny", members=QUICK)
+    assert predicted.attrs["spec"] == "l2-history"
+
+
 def test_random_protocol_shares_stations_and_scores_higher() -> None:
     samples = simulated_samples()
     predicted = cross_validate(samples, protocol="random", preset="tiny", members=QUICK, folds=2)
     assert predicted.groupby("station")["fold"].nunique().max() == 2
 
 
-def test_neighbours_share_a_group() -> None:
-    samples = simulated_samples()
-    groups = pd.Series(station_groups(samples)).groupby(samples["station"]).unique()
-    assert groups["st0"] == groups["st7"]  # 0.0005 degrees apart
-    assert groups["st0"] != groups["st1"]
-    chain = pd.DataFrame(
-        {
-            "station": list("abcd"),
-            "latitude": [0.0, 0.015, 0.030, 1.0],  # a-b and b-c are within 2 km, a-c are not
-            "longitude": 0.0,
-        }
-    )
-    assert list(station_groups(chain)) == [0, 0, 0, 3]
-    assert list(station_groups(chain.drop(columns="latitude"))) == [0, 1, 2, 3]
-
-
 def test_same_name_in_two_networks_is_two_stations() -> None:
     table = pd.DataFrame({"network": ["A", "B"], "station": "x"})
     assert list(fitting.station_keys(table)) == ["A/x", "B/x"]
-
-
-def test_folds_are_seeded_balanced_and_enough() -> None:
-    groups = np.repeat(np.arange(20), np.arange(1, 21))
-    fold = assign_folds(groups, 5, seed=0)
-    np.testing.assert_array_equal(fold, assign_folds(groups, 5, seed=0))
-    assert not np.array_equal(fold, assign_folds(groups, 5, seed=1))
-    assert np.bincount(fold).min() > 0.5 * np.bincount(fold).max()
-    with pytest.raises(SamplesError, match="2 independent stations or rows for 5 folds"):
-        assign_folds(np.array([1, 1, 2]), 5, seed=0)
-
-
-def test_unknown_protocol_lists_those_available() -> None:
-    with pytest.raises(RequestError, match="'lunar'; use one of 'station', 'random'"):
-        cross_validate(simulated_samples(), protocol="lunar")
-
-
-def test_evaluate_has_a_row_per_member_and_one_for_the_ensemble() -> None:
-    samples = simulated_samples()
-    model = train(samples, preset="tiny", members=QUICK, evaluate=False)
-    table = evaluate(model, samples)
-    assert list(table.index) == [*QUICK, "soil_moisture"]
-    assert list(table.columns) == [
-        *("N", "stations", "bias", "rmse", "ubrmse", "r2", "r", "kge"),
-        *("station_r", "station_ubrmse"),
-    ]
-    assert (table["N"] == len(samples)).all()
-    assert (table["stations"] == 8).all()
-    assert evaluate(model, samples.iloc[:3]).loc["soil_moisture", "N"] == 3
-    with pytest.raises(SamplesError, match="no rows"):
-        evaluate(model, samples.iloc[:0])
-
-
-def test_skill_table_by_hand() -> None:
-    predicted = pd.DataFrame(
-        {
-            "station": ["a"] * 3 + ["b"] * 3,
-            "observed": [0.1, 0.2, 0.3, 0.2, 0.3, 0.4],
-            "soil_moisture": [0.2, 0.3, 0.4, 0.4, 0.3, 0.2],
-        }
-    )
-    row = skill_table(predicted).loc["soil_moisture"]
-    assert row["bias"] == pytest.approx(0.05)
-    assert row["station_r"] == pytest.approx(0.0)  # median of +1 and -1
-    assert row["station_ubrmse"] == pytest.approx(np.sqrt(2 * 0.2**2 / 3) / 2)
-    with_gap = predicted.assign(soil_moisture=[0.2, 0.3, 0.4, *[np.nan] * 3])
-    assert skill_table(with_gap).loc["soil_moisture", ["N", "stations"]].tolist() == [3, 1]
-
-
-@pytest.mark.filterwarnings("error")
-def test_skill_of_one_row_is_undefined_not_an_error() -> None:
-    one = pd.DataFrame({"station": ["a"], "observed": [0.1], "soil_moisture": [0.2]})
-    row = skill_table(one).loc["soil_moisture"]
-    assert row["rmse"] == pytest.approx(0.1)
-    assert np.isnan(row["station_r"])

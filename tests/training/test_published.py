@@ -59,7 +59,7 @@ def published_table(**changes: object) -> pd.DataFrame:
         "landsat_B10": 0.2951,
         "landsat_B11": 0.2932,
         "DSM": (np.array([0, 395, 3690, -5]) + 5) / 3695 * 2 - 1,
-        "koppen": 7,
+        "koppen_class": 0.07,
     }
     return pd.DataFrame({**columns, **changes})
 
@@ -148,7 +148,7 @@ def test_other_spellings_are_read(tmp_path: Path, prefix: str) -> None:
     table = published_table()
     bands = {band.upper(): prefix + band.upper() for band in (*SENTINEL2_BANDS, "ndvi", "ndmi")}
     other = table.rename(
-        columns={**bands, "VV_soil": "vv soil", "date": "Time", "koppen": "Köppen"}
+        columns={**bands, "VV_soil": "vv soil", "date": "Time", "koppen_class": "Köppen"}
     )
     pd.testing.assert_frame_equal(
         read_samples(write(other, tmp_path)), read_samples(write(table, tmp_path))
