@@ -18,7 +18,8 @@ from gssm.errors import (
     RequestError,
 )
 from gssm.features import comparable
-from gssm.history import WINDOW, history, screened, statistics, with_history
+from gssm.history import WINDOW, history, screened, with_history
+from gssm.percentiles import statistics
 from gssm.physics import WaterCloud
 from helpers import no_compute
 

@@ -36,9 +36,8 @@ from gssm.training.protocols import (
 
 __all__ = ["PROTOCOLS", "assign_folds", "cross_validate", "predictions", "station_groups"]
 
-# Folds inside each training part, from whose out-of-fold predictions weights and
-# intervals come.
-INNER_FOLDS = 2
+# Folds between which the area of applicability measures how far apart stations are.
+APPLICABILITY_FOLDS = 3
 # Inside the one split of a hold-out, rows are held out likewise.
 INNER_PROTOCOL = {"holdout": "random"}
 # Key of the permutation importance in the attrs of a predicted table.
@@ -249,9 +248,12 @@ def inner_predictions(
 
 def _inner_splits(samples: pd.DataFrame, protocol: str, seed: int) -> tuple[Split, ...]:
     inner = INNER_PROTOCOL.get(protocol, protocol)
-    if inner == "network" and samples["network"].nunique() < INNER_FOLDS:
+    folds = PROTOCOLS[inner].inner_folds
+    if inner == "network" and samples["network"].nunique() < folds:
         inner = "station"
-    return split(samples, inner, INNER_FOLDS, seed)
+    groups = len(np.unique(station_groups(samples))) if PROTOCOLS[inner].separates else folds
+    # A single station is refused by name, not for the folds that nobody asked for.
+    return split(samples, inner, max(2, min(folds, groups)), seed)
 
 
 def learn(samples: pd.DataFrame, held_out: OutOfFold) -> Learnt:
@@ -271,7 +273,7 @@ def applicable(
     None for a single station, to which nothing can be compared.
     """
     groups = station_groups(samples)
-    folds = min(INNER_FOLDS, len(np.unique(groups)))
+    folds = min(APPLICABILITY_FOLDS, len(np.unique(groups)))
     if folds < 2:
         return None
     features = feature_matrix(samples, recipe.spec, recipe.water_cloud)

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from gssm import schema
 from gssm.errors import SamplesError
-from gssm.history import INPUTS, MIN_COUNT, screened, statistics
+from gssm.history import INPUTS, screened
 from gssm.models.table import samples_to_dataset
+from gssm.percentiles import MIN_COUNT, statistics
 from gssm.physics import WaterCloud
 from gssm.schema import FeatureSpec
 from gssm.training.fitting import station_keys

@@ -43,11 +43,16 @@ class Protocol:
         What it tells, in a sentence.
     separates
         Whether no station, nor one within 2 km of it, is ever on both sides.
+    inner_folds
+        Folds inside each training part, from whose out-of-fold predictions weights and
+        intervals come. With few of them members learn from far fewer stations than the
+        model does, and the weights favour those that need the fewest.
     """
 
     split: Callable[[pd.DataFrame, int, int], tuple[Split, ...]]
     says: str
     separates: bool
+    inner_folds: int = 2
 
 
 def split(samples: pd.DataFrame, protocol: str, folds: int, seed: int) -> tuple[Split, ...]:
@@ -194,10 +199,10 @@ def _hold_out(samples: pd.DataFrame, folds: int, seed: int) -> tuple[Split, ...]
 
 PROTOCOLS: dict[str, Protocol] = {
     "station": Protocol(
-        _by_station, "skill at a place without a station, as on a map", separates=True
+        _by_station, "skill at a place without a station, as on a map", True, inner_folds=4
     ),
     "network": Protocol(
-        _by_network, "skill where no station of the same network has taught", separates=True
+        _by_network, "skill where no station of the same network has taught", True, inner_folds=3
     ),
     "time": Protocol(
         _forward, "skill at known stations in a later season, learnt from earlier ones", False

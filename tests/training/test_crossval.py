@@ -7,6 +7,7 @@ import pytest
 
 from gssm.training import crossval, fitting
 from gssm.training.crossval import cross_validate
+from gssm.training.protocols import PROTOCOLS
 from sample_tables import simulated_samples
 
 QUICK = ("random_forest", "xgboost")
@@ -49,13 +50,14 @@ def test_no_station_is_on_both_sides(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(crossval, "fit_members", fit)
     monkeypatch.setattr(crossval, "feature_matrix", matrix)
     cross_validate(simulated_samples(), preset="tiny", members=QUICK)
-    assert len(trained) == len(checked) == 5 * 3
+    each = PROTOCOLS["station"].inner_folds + 1
+    assert len(trained) == len(checked) == 5 * each
 
-    # In a fold: two inner fits (their matrix is made before each), then the outer one.
-    for start in range(0, 15, 3):
-        outer_train, outer_test = trained[start + 2], checked[start + 2]
+    # In a fold: inner fits (their matrix is made before each), then the outer one.
+    for last in range(each - 1, 5 * each, each):
+        outer_train, outer_test = trained[last], checked[last]
         assert not outer_train & outer_test
-        for inner in (start, start + 1):
+        for inner in range(last - each + 1, last):
             assert not trained[inner] & checked[inner]
             assert not (trained[inner] | checked[inner]) & outer_test
 
