@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import xarray as xr
 from gssm import quality, schema
 from gssm.blocks import map_kernel
 from gssm.correct import linear_power
+from gssm.errors import CubeError
 from gssm.features import build_features
 from gssm.models.bundle import ModelRef, resolve
 from gssm.models.ensemble import TARGET, UNCERTAINTY
@@ -38,7 +40,10 @@ def predict(
     Parameters
     ----------
     cube
-        What `gssm.open_cube` returned, or any dataset with its variables and units.
+        What `gssm.open_cube` returned, or any dataset with its variables and units. For a
+        model that reads the past (spec ``"l2-history"``), with the references of
+        `gssm.history` put beside it by `gssm.with_history`; without them every pixel is
+        flagged ``history_missing``.
     model
         ``"default"``, the path of a bundle, or a `gssm.Model`.
     members
@@ -67,6 +72,7 @@ def predict(
     angle = ("incidence_angle",) if NEED_ANGLE & set(loaded.spec.features) else ()
     schema.check(cube, (*schema.BACKSCATTER, *angle))
     schema.check_layout(cube)
+    _check_references(cube, loaded)
     cube = cube.transpose("time", "y", "x", ...) if "time" in cube.dims else cube
     features = build_features(cube, loaded.spec, loaded.water_cloud)
     flags = quality.quality_flag(cube, loaded.water_cloud)
@@ -88,6 +94,19 @@ def predict(
     }
     flags = scored.pop("quality_flag").astype(np.uint16).assign_attrs(quality.ATTRS)
     return _labelled(scored, flags, cube, ref, loaded)
+
+
+def _check_references(cube: xr.Dataset, model: Model) -> None:
+    """Refuse references of soil backscatter that other Water Cloud parameters made."""
+    ours = json.dumps(model.water_cloud.to_dict())
+    for name in set(schema.REFERENCES) & set(model.spec.features) & set(map(str, cube.data_vars)):
+        theirs = cube[name].attrs.get("water_cloud", ours)
+        if theirs != ours:
+            raise CubeError(
+                f"variable {name!r} was made with the Water Cloud parameters {theirs} and the "
+                f"model's are {ours}; make the references anew with "
+                "gssm.history(items, water_cloud=model.water_cloud)."
+            )
 
 
 def score_block(

@@ -7,12 +7,17 @@ import sys
 import time
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 from typer.testing import CliRunner
 
+import gssm
 from gssm.cli import app
+from gssm.shell import COMMANDS
 from gssm.simulate import simulate_scene
+from gssm.training.preset_files import save_preset
+from gssm.training.presets import PRESETS
 
 WIDE = {"COLUMNS": "200", "TERM": "dumb", "NO_COLOR": "1"}
 
@@ -45,7 +50,7 @@ def place(catalogue):
 
 def test_help_reads_like_a_manual():
     text = run("--help").output
-    for command in ("search", "matchups", "predict", "train", "evaluate", "demo"):
+    for command in COMMANDS:
         assert command in text
         assert "Usage" in run(command, "--help").output
     assert "Exit codes" in text
@@ -153,6 +158,55 @@ def test_train_then_evaluate(tmp_path, samples_file):
     assert scored.exit_code == 0, scored.output
     assert "soil_moisture" in scored.output
     assert (tmp_path / "scores.csv").exists()
+
+
+def test_measurements_become_samples(catalogue, tmp_path):
+    times = pd.date_range("2023-05-25", "2023-07-05", freq="6h")
+    measured = pd.DataFrame(
+        {
+            **{"network": "NET", "station": "here", "longitude": 3.0222, "latitude": 50.8170},
+            **{"time": times, "soil_moisture": 0.2},
+        }
+    )
+    table, out = tmp_path / "measured.csv", tmp_path / "samples.parquet"
+    measured.to_csv(table, index=False)
+    words = ("samples", table, "--source", "table", "--catalog", catalogue, "--out", out)
+    made = run(*words)
+    assert made.exit_code == 0, made.output
+    assert len(pd.read_parquet(out)) >= 1
+    assert f"wrote {out}" in made.output
+    for source, code, sentence in (("ismn", 6, "measured.csv"), ("smos", 2, "'smos'")):
+        refused = run("samples", table, "--source", source, "--out", tmp_path / "no.parquet")
+        assert refused.exit_code == code, refused.output
+        assert sentence in refused.stderr
+        assert not (tmp_path / "no.parquet").exists()
+
+
+def test_references_are_made_once_and_used(catalogue, tmp_path):
+    store = tmp_path / "history.zarr"
+    few = run("history", *place(catalogue), "--out", store)
+    assert few.exit_code == 2  # four acquisitions tell no dry and no wet end
+    assert "acquisitions" in few.stderr
+    assert not store.exists()
+    missing = run("predict", *place(catalogue), "--out", tmp_path / "a", "--history", store)
+    assert missing.exit_code == 2
+    assert "gssm history" in missing.stderr
+    box = [float(v) for v in BBOX[1:]]
+    items = gssm.search(box, "2023-06", catalog=catalogue)
+    gssm.to_zarr(gssm.history(items, bbox=box, min_count=2), store)
+    mapped = run("predict", *place(catalogue), "--out", tmp_path / "b", "--history", store)
+    assert mapped.exit_code == 0, mapped.output
+
+
+def test_tuned_sizes_come_from_a_file(samples_file, tmp_path):
+    file = tmp_path / "tuned.json"
+    save_preset(file, PRESETS["tiny"])
+    words = ("train", samples_file, "--preset", file, "--out", tmp_path / "bundle")
+    trained = run(*words)
+    assert trained.exit_code == 0, trained.output
+    training = gssm.load_model(tmp_path / "bundle").provenance["training"]
+    assert training["preset"] == "custom"
+    assert training["hyperparameters"]["xgboost"]["rounds"] == PRESETS["tiny"].xgboost.rounds
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -9,6 +9,7 @@ import gssm
 from cubes import make_cube
 from gssm import quality, schema
 from gssm.errors import BundleError, CubeError
+from gssm.physics import WaterCloud
 from helpers import no_compute
 
 CUBE = make_cube()
@@ -63,6 +64,19 @@ def test_uncertainty_and_flags_are_the_models_own():
     outside = quality.BY_MEANING["outside_applicability"].mask
     np.testing.assert_array_equal(flags[valued] & outside != 0, model.applicability.outside(table))
     assert model.applicability.outside(table).any()
+
+
+def test_references_of_other_water_cloud_parameters_are_refused():
+    model = gssm.train(
+        simulated_samples(), spec="l2-history", preset="tiny", members=["xgboost"], evaluate=False
+    )
+    other = WaterCloud(floor_db=-60)
+    references = gssm.history(CUBE, water_cloud=other, min_count=1)
+    with pytest.raises(CubeError, match=r"gssm\.history\(items, water_cloud"):
+        gssm.predict(gssm.with_history(CUBE, references), model)
+    same = gssm.with_history(CUBE, gssm.history(CUBE, min_count=1))
+    flags = gssm.predict(same, model).quality_flag.values
+    assert (flags & quality.BY_MEANING["history_missing"].mask == 0).any()
 
 
 def test_a_model_without_intervals_has_no_uncertainty():

@@ -167,7 +167,8 @@ def _each(
             results.append(_fold(*task, tell))
         return results
     progress(f"{len(tasks)} folds on Dask")
-    return list(compute(*(delayed(_fold, pure=False)(*task) for task in tasks)))
+    # One fold at a time for each process, which Dask would send by the half dozen.
+    return list(compute(*(delayed(_fold, pure=False)(*task) for task in tasks), chunksize=1))
 
 
 def _fold(

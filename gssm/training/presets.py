@@ -66,18 +66,18 @@ PRESETS: dict[str, Preset] = {
     # a random split of rows asks. At any other place it is worse than the default.
     "interpolate": Preset(
         ForestParams(
-            trees=150, max_depth=40, min_samples_split=2, min_samples_leaf=1, max_features=0.4
+            trees=80, max_depth=40, min_samples_split=2, min_samples_leaf=1, max_features=0.4
         ),
         BoostingParams(
-            rounds=500,
+            rounds=450,
             max_depth=12,
-            learning_rate=0.06,
+            learning_rate=0.07,
             subsample=0.7,
             colsample_bytree=0.5,
             min_child_weight=2,
             reg_lambda=5,
         ),
-        TabNetParams(n_d=32, n_a=32, n_steps=3, learning_rate=0.02, epochs=25),
+        TabNetParams(n_d=16, n_a=16, n_steps=3, learning_rate=0.02, epochs=8),
         blanked_copies=0,
         window_days=15.0,
     ),
