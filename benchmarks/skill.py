@@ -80,7 +80,9 @@ def paper(samples: pd.DataFrame) -> pd.DataFrame:
         dask.delayed(_one_member)(train, test, make_recipe("paper33", sizes, [name], None, SEED))
         for name in ("xgboost", "random_forest", "tabnet")  # the longest first
     ]
-    columns = {name: column for done in dask.compute(*fits, chunksize=1) for name, column in done.items()}
+    columns = {
+        name: column for done in dask.compute(*fits, chunksize=1) for name, column in done.items()
+    }
     table = pd.DataFrame({"station": test["station"], "observed": test[TARGET], **columns})
     weights = {"random_forest": 0.448, "tabnet": 0.344, "xgboost": 0.208}
     table[TARGET] = sum(table[name] * weight for name, weight in weights.items())
@@ -156,7 +158,13 @@ def _report_stations(samples: pd.DataFrame, predicted: pd.DataFrame) -> None:
     splits = split(samples, "station", 5, SEED)
     beside = predicted.join(baselines(samples, splits, seed=SEED))
     beside["pred_reference"] = samples["pred_reference"]
-    columns = [*KINDS, *(c for c in beside if c.startswith("baseline_")), "pred_reference", TARGET]
+    members = [name for name in KINDS if name in beside]
+    columns = [
+        *members,
+        *(c for c in beside if c.startswith("baseline_")),
+        "pred_reference",
+        TARGET,
+    ]
     print("\nheld-out stations, beside baselines and the published successor (pred_reference)")
     print(_rounded(skill_table(beside, columns)))
     print("\n95 % intervals, stations resampled")

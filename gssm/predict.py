@@ -15,7 +15,8 @@ from gssm.correct import linear_power
 from gssm.errors import CubeError
 from gssm.features import build_features
 from gssm.models.bundle import ModelRef, resolve
-from gssm.models.ensemble import TARGET, UNCERTAINTY
+from gssm.models.ensemble import OF_THE_PAST, TARGET, UNCERTAINTY
+from gssm.physics import WaterCloud
 
 if TYPE_CHECKING:
     from gssm.models.ensemble import Model
@@ -98,13 +99,15 @@ def predict(
 
 def _check_references(cube: xr.Dataset, model: Model) -> None:
     """Refuse references of soil backscatter that other Water Cloud parameters made."""
-    ours = json.dumps(model.water_cloud.to_dict())
-    for name in set(schema.REFERENCES) & set(model.spec.features) & set(map(str, cube.data_vars)):
-        theirs = cube[name].attrs.get("water_cloud", ours)
-        if theirs != ours:
+    ours = model.water_cloud
+    if not OF_THE_PAST & set(model.spec.features):
+        return
+    for name in (name for name in schema.REFERENCES if name in cube):
+        theirs = cube[name].attrs.get("water_cloud")
+        if theirs is not None and WaterCloud.from_dict(json.loads(theirs)) != ours:
             raise CubeError(
                 f"variable {name!r} was made with the Water Cloud parameters {theirs} and the "
-                f"model's are {ours}; make the references anew with "
+                f"model's are {json.dumps(ours.to_dict())}; make the references anew with "
                 "gssm.history(items, water_cloud=model.water_cloud)."
             )
 

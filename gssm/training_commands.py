@@ -153,7 +153,7 @@ def evaluate(
     from gssm.training.samples import read_samples
 
     table = score(load_model(model), read_samples(samples))
-    out.print(frame_table(table.round(4)))
+    out.print(frame_table(table.round(4).T))  # many scores, few members
     if save is not None:
         save_new(save, table.to_csv)
 
@@ -161,6 +161,6 @@ def evaluate(
 def _print_skill(skill: dict[str, Any]) -> None:
     import pandas as pd
 
-    columns = ["N", "r2", "rmse", "bias", "station_r", "station_ubrmse"]
+    columns = ["N", "r2", "rmse", "bias", "station_r", "station_ubrmse", "coverage"]
     out.print(f"held out by {skill['protocol']}, {skill['folds']} folds: {skill['says']}")
     out.print(frame_table(pd.DataFrame(skill["scores"]).T[columns].round(4)))

@@ -22,12 +22,14 @@ from gssm.models.table import feature_matrix, samples_to_dataset
 from gssm.models.tabnet import TabNet
 from gssm.physics import WaterCloud
 from gssm.quality import BY_MEANING, NO_VALUE, quality_flag
-from gssm.schema import BACKSCATTER, REFERENCES, FeatureSpec
+from gssm.schema import BACKSCATTER, POSITIONS, REFERENCES, FeatureSpec
 
 Float32Array = NDArray[np.float32]
 
 TARGET = "soil_moisture"
 UNCERTAINTY = "soil_moisture_uncertainty"
+
+OF_THE_PAST = frozenset((*REFERENCES, *POSITIONS))
 
 APPLICABILITY_FILE = "applicability.safetensors"
 
@@ -151,7 +153,7 @@ class Model:
         if self.applicability is not None and len(features):
             outside = self.applicability.outside(features)
             flags[outside] |= np.uint16(BY_MEANING["outside_applicability"].mask)
-        history = [i for i, name in enumerate(self.spec.features) if name in REFERENCES]
+        history = [i for i, name in enumerate(self.spec.features) if name in OF_THE_PAST]
         if history:
             missing = np.isnan(features[:, history]).all(axis=1)
             flags[missing] |= np.uint16(BY_MEANING["history_missing"].mask)

@@ -255,7 +255,8 @@ def _rebuild(
     import torch
     from pytorch_tabnet.tab_network import TabNet as Network
 
-    with torch.random.fork_rng(devices=[]):  # the initial weights are thrown away
+    # The initial weights are thrown away, and must not disturb a fit in another thread.
+    with _FITTING, torch.random.fork_rng(devices=[]):
         network: torch.nn.Module = Network(
             scaling.input_dim,
             1,

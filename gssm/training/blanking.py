@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gssm.schema import REFERENCES
+from gssm.schema import REFERENCES, VARIABLES
 
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
@@ -37,7 +37,8 @@ HISTORY_TOGETHER = 0.25
 def sensor_columns(samples: pd.DataFrame, sensor: str) -> list[str]:
     """Columns that come from a sensor's observation, its age included; no references."""
     names = map(str, samples.columns)
-    return [n for n in names if n.startswith(f"{sensor}_") and n not in REFERENCES]
+    known = [n for n in names if n in VARIABLES and n not in REFERENCES]
+    return [n for n in known if n.startswith(f"{sensor}_")]
 
 
 def blank_outside(samples: pd.DataFrame, window_days: float = 3.0) -> pd.DataFrame:

@@ -40,10 +40,11 @@ def fit_intervals(
 
     Notes
     -----
-    Rows of one station share their error, so that what counts is the number of groups:
-    the level asked of the errors is raised from `level` to ``level * (1 + 1 / groups)``,
-    the correction of split conformal prediction with groups in the place of rows
-    (Dunn, Wasserman and Ramdas 2023, doi 10.1080/01621459.2022.2060112). The scale, the
+    The share is of rows, pooled over unseen stations; at a single new station it may be far
+    from `level`, most of all if that station is unlike those with the most rows. Rows of one
+    station share their error, so that what counts is the number of groups: the level asked
+    of the errors is raised from `level` to ``level * (1 + 1 / groups)``, the finite-sample
+    correction of split conformal prediction with groups in the place of rows. The scale, the
     quantile of the absolute error within classes of the prediction, is learnt from the
     same rows; five numbers from thousands of rows change the coverage little.
     """

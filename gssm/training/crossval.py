@@ -21,7 +21,13 @@ from gssm.quality import BY_MEANING
 from gssm.schema import FeatureSpec
 from gssm.training.blanking import blank_outside
 from gssm.training.conformal import fit_intervals
-from gssm.training.fitting import check_samples, ensemble_weights, fit_members, station_keys
+from gssm.training.fitting import (
+    check_samples,
+    ensemble_weights,
+    fit_members,
+    station_keys,
+    warn_of_level,
+)
 from gssm.training.importance import SPREAD, permutation_importance
 from gssm.training.past import with_past
 from gssm.training.presets import Preset, Recipe, make_recipe
@@ -104,8 +110,9 @@ def cross_validate(
     """
     check_samples(samples)
     recipe = make_recipe(spec, preset, members, water_cloud, seed)
+    warn_of_level(samples, recipe.spec)
     splits = split(samples, protocol, folds, seed)
-    table = with_past(samples, recipe.spec, recipe.water_cloud)
+    table = past_of(samples, recipe)
     predicted = out_of_fold(table, splits, protocol, recipe, progress or _silent)
     describe_predicted(predicted, protocol, recipe, len(splits))
     return predicted
@@ -120,6 +127,12 @@ def describe_predicted(predicted: pd.DataFrame, protocol: str, recipe: Recipe, f
         "spec": recipe.spec.name,
         "preset": recipe.preset,
     }
+
+
+def past_of(samples: pd.DataFrame, recipe: Recipe) -> pd.DataFrame:
+    """Add the references that the recipe's spec asks for, of partners within its window."""
+    window = recipe.params.window_days
+    return with_past(samples, recipe.spec, recipe.water_cloud, window_days=window)
 
 
 def _silent(line: str) -> None:
@@ -281,6 +294,8 @@ def applicable(
     booster = members.get("xgboost")
     count = features.shape[1]
     importances = booster.gains(count) if isinstance(booster, Boosting) else np.ones(count)
+    if not importances.any():  # a booster that found nothing to split
+        importances = np.ones(count)
     fold = assign_folds(groups, folds, recipe.seed)
     return fit_applicability(features, importances, fold, seed=recipe.seed)
 

@@ -15,6 +15,8 @@ from gssm.models.ensemble import KINDS, TARGET, UNCERTAINTY, Model
 from gssm.training.classes import CLASSES, Classes, class_names
 from gssm.training.crossval import predictions
 from gssm.training.fitting import check_labels
+from gssm.training.past import with_past
+from gssm.training.presets import WINDOW_DAYS
 
 # Pooled scores mix differences between stations with changes in time; the median
 # station tells how well a place is followed. Score -> the metric of each station.
@@ -47,7 +49,8 @@ def evaluate(model: Model, samples: pd.DataFrame) -> pd.DataFrame:
     model
         Trained or loaded.
     samples
-        As from `gssm.read_samples`.
+        As from `gssm.read_samples`. References of the past, if the model reads them and the
+        table has none, come from each station's own rows.
 
     Returns
     -------
@@ -66,7 +69,10 @@ def evaluate(model: Model, samples: pd.DataFrame) -> pd.DataFrame:
     """
     check_labels(samples)
     _warn_if_taught(model, samples)
-    return skill_table(predictions(model, samples))
+    hyperparameters = model.provenance.get("training", {}).get("hyperparameters", {})
+    window = hyperparameters.get("window_days", WINDOW_DAYS)
+    table = with_past(samples, model.spec, model.water_cloud, window_days=window)
+    return skill_table(predictions(model, table))
 
 
 def _warn_if_taught(model: Model, samples: pd.DataFrame) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from itertools import combinations
 from typing import Any
@@ -10,10 +11,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gssm.errors import SamplesError
+from gssm.errors import CubeError, GssmWarning, SamplesError
 from gssm.models import boosting, forest, tabnet
 from gssm.models.ensemble import TARGET, Member
 from gssm.models.table import feature_matrix
+from gssm.schema import VARIABLES, FeatureSpec, refuse_implausible
 from gssm.training.blanking import augment
 from gssm.training.presets import Recipe
 
@@ -49,6 +51,35 @@ def check_samples(samples: pd.DataFrame) -> None:
         raise SamplesError(
             f"{TARGET} is {target[0]:g} in every row, from which nothing can be learned; "
             "check the column."
+        )
+    refuse_wrong_units(samples)
+
+
+def refuse_wrong_units(samples: pd.DataFrame) -> None:
+    """Refuse a canonical column most of whose values are impossible in its units.
+
+    Raises
+    ------
+    SamplesError
+        Digital numbers as reflectance, degrees Celsius as kelvin, and the like.
+    """
+    for name in (n for n in map(str, samples.columns) if n in VARIABLES and n != TARGET):
+        try:
+            refuse_implausible(samples[name].to_numpy(np.float64), name)
+        except CubeError as error:
+            raise SamplesError(str(error)) from error
+
+
+def warn_of_level(samples: pd.DataFrame, spec: FeatureSpec) -> None:
+    """Warn where reflectance of one level teaches a model that reads the other."""
+    level = samples.attrs.get("level")
+    if level is not None and level != spec.level:
+        warnings.warn(
+            f"the samples hold {level} reflectance and the spec {spec.name!r} is of {spec.level}; "
+            "a model of them is wrong on images of its own level: join tables with "
+            "gssm.concat_samples, or choose another spec.",
+            GssmWarning,
+            stacklevel=3,
         )
 
 
@@ -99,6 +130,8 @@ def fit_members(
         samples, copies=params.blanked_copies, seed=recipe.seed, window_days=params.window_days
     )
     features = feature_matrix(rows, recipe.spec, recipe.water_cloud)
+    # As in scoring: infinite is as good as missing.
+    features[~np.isfinite(features)] = np.nan
     target = shrunk_target(rows, params.station_shrinkage)
     members: dict[str, Member] = {}
     for name in recipe.members:

@@ -16,6 +16,7 @@ from gssm.models.table import samples_to_dataset
 from gssm.percentiles import MIN_COUNT, statistics
 from gssm.physics import WaterCloud
 from gssm.schema import FeatureSpec
+from gssm.training.blanking import blank_outside
 from gssm.training.fitting import station_keys
 
 # A table without masks is not screened for clouds, which a cube is. Cloud, snow and haze are
@@ -31,6 +32,7 @@ def with_past(
     spec: str | FeatureSpec,
     water_cloud: WaterCloud | None = None,
     min_count: int = MIN_COUNT,
+    window_days: float | None = None,
 ) -> pd.DataFrame:
     """Add the references that a spec asks for and the table lacks.
 
@@ -50,6 +52,8 @@ def with_past(
         Parameters for the references of ``vv_soil`` and ``vh_soil``.
     min_count
         Stations with fewer values than this have NaN.
+    window_days
+        Optical partners farther from the radar stay out, as `gssm.history` has none.
 
     Returns
     -------
@@ -71,7 +75,8 @@ def with_past(
             "read it with gssm.read_samples or add it."
         )
     bases = [b for b in schema.HISTORY_BASES if any(_of_base(b, name) for name in lacking)]
-    values = _values(samples, bases, water_cloud or WaterCloud())
+    near = samples if window_days is None else blank_outside(samples, window_days)
+    values = _values(near, bases, water_cloud or WaterCloud())
     codes, stations = pd.factorize(station_keys(samples))
     references = _by_station(values, codes, len(stations), min_count)
     names = [f"{base}_{statistic}" for base in bases for statistic in schema.HISTORY_STATISTICS]

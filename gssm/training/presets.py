@@ -18,6 +18,10 @@ MemberParams = ForestParams | BoostingParams | TabNetParams
 PAPER_WEIGHTS = {"random_forest": 0.448, "tabnet": 0.344, "xgboost": 0.208}
 
 
+# The paper's window, and that of `gssm.open_cube`.
+WINDOW_DAYS = 3.0
+
+
 @dataclass(frozen=True)
 class Preset:
     """Hyper-parameters of every member and of the blanking.
@@ -43,7 +47,7 @@ class Preset:
     tabnet: TabNetParams
     blanked_copies: int = 2
     station_shrinkage: float = 0.0
-    window_days: float = 3.0
+    window_days: float = WINDOW_DAYS
 
 
 PRESETS: dict[str, Preset] = {

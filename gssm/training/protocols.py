@@ -205,7 +205,10 @@ PROTOCOLS: dict[str, Protocol] = {
         _by_network, "skill where no station of the same network has taught", True, inner_folds=3
     ),
     "time": Protocol(
-        _forward, "skill at known stations in a later season, learnt from earlier ones", False
+        _forward,
+        "skill at known stations in a later season, learnt from earlier ones; references of the "
+        "past, which need no label, see images of all seasons",
+        False,
     ),
     "random": Protocol(
         _by_row, "the paper's; the same stations on both sides, so optimistic", False

@@ -22,10 +22,10 @@ from gssm.training.crossval import (
     describe_predicted,
     learn,
     out_of_fold,
+    past_of,
 )
 from gssm.training.figures import card_figures
-from gssm.training.fitting import check_samples, fit_members
-from gssm.training.past import with_past
+from gssm.training.fitting import check_samples, fit_members, warn_of_level
 from gssm.training.presets import PAPER_WEIGHTS, Preset, make_recipe
 from gssm.training.protocols import Split, split
 from gssm.training.provenance import describe_skill, describe_training
@@ -102,10 +102,11 @@ def train(
     chosen = select_networks(samples, names)
     check_samples(chosen)
     recipe = make_recipe(spec, preset, tuple(members) if members else None, water_cloud, seed)
+    warn_of_level(chosen, recipe.spec)
     provenance: dict[str, Any] = describe_training(chosen, recipe, names)
     # Refuses too few stations before the long part.
     splits = split(chosen, PROTOCOL, FOLDS, seed) if evaluate else ()
-    table = with_past(chosen, recipe.spec, recipe.water_cloud)
+    table = past_of(chosen, recipe)
     weights, intervals = {name: PAPER_WEIGHTS[name] for name in recipe.members}, None
     if evaluate:
         predicted = out_of_fold(table, splits, PROTOCOL, recipe, tell)

@@ -20,9 +20,9 @@ from gssm.training.crossval import (
     describe_predicted,
     mean_importance,
     out_of_fold,
+    past_of,
 )
 from gssm.training.fitting import check_samples, ensemble_weights
-from gssm.training.past import with_past
 from gssm.training.preset_files import load_preset, save_preset
 from gssm.training.presets import Preset, make_recipe
 from gssm.training.protocols import split
@@ -163,7 +163,7 @@ def tune(
             inputs = describe_inputs(samples, recipe, member, space, (protocol, len(splits)))
             studies[member] = open_study(opened, storage, f"gssm-{member}", inputs)
         tell_line(f"making the features of {len(splits)} folds")
-        table = with_past(samples, recipe.spec, recipe.water_cloud)
+        table = past_of(samples, recipe)
         folds = [make_fold(table, part, recipe) for part in splits]
         with open_workers(folds) as workers:
             best = search_all(
@@ -225,7 +225,7 @@ def nested_tune(
     recipe = make_recipe(spec, preset, names, None, seed)
     splits = split(samples, protocol, budget.folds, seed)
     share = None if budget.seconds is None else budget.seconds / len(splits)
-    table = with_past(samples, recipe.spec, recipe.water_cloud)
+    table = past_of(samples, recipe)
     parts = []
     for number, part in enumerate(splits):
         say = partial(_say, tell_line, f"split {number + 1} of {len(splits)}: ")
