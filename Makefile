@@ -4,7 +4,7 @@ STAMP := .venv/.installed
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint bench notebooks clean
+.PHONY: help demo test test-slow lint bench skill notebooks clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ test-slow: $(STAMP) ## Run the tests that take minutes
 
 bench: $(STAMP) ## Run the benchmarks
 	$(BIN)/python benchmarks/run.py
+
+skill: $(STAMP) ## Measure skill on the station table, by every protocol (about an hour)
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/skill.py
 
 notebooks: $(STAMP) ## Run every notebook; an error in one is fatal
 	$(BIN)/jupytext --to ipynb notebooks/*.py

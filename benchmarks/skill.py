@@ -1,6 +1,6 @@
 """Skill on the real station table, by every protocol, beside what others reached.
 
-    python benchmarks/skill.py                     # everything, under an hour on two cores
+    python benchmarks/skill.py                     # everything, about an hour on two cores
     python benchmarks/skill.py --only station      # some of: random, holdout, station, network,
                                                    # time, paper
     python benchmarks/skill.py --out FOLDER        # also keeps the predictions (Parquet) there
@@ -116,7 +116,10 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=sorted({n.split(",")[0] for n in RUNS}))
     parser.add_argument("--out", type=Path, help="folder for the predictions")
     wanted = parser.parse_args()
-    samples = gssm.read_samples(DATA / "stations" / "stations_l2.parquet")
+    table = DATA / "stations" / "stations_l2.parquet"
+    if not table.exists():
+        parser.error(f"there is no {table}; set GSSM_TEST_DATA to the folder of the test data")
+    samples = gssm.read_samples(table)
     started = time.monotonic()
     results: dict[str, pd.DataFrame] = {}
     with dask.config.set(scheduler="processes", num_workers=os.cpu_count()):
