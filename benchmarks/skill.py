@@ -172,7 +172,7 @@ def _report_stations(samples: pd.DataFrame, predicted: pd.DataFrame) -> None:
     print(_rounded(skill_table(beside, columns)))
     print("\n95 % intervals, stations resampled")
     print(with_intervals(beside, ["pred_reference", TARGET]).round(4).T.to_string())
-    for by in ("network", "koppen", "land_cover"):
+    for by in (name for name in ("network", "koppen", "land_cover") if name in predicted):
         print(f"\nby {by}")
         print(_rounded(group_table(predicted, by)))
     inside = predicted[~predicted["outside_applicability"]]

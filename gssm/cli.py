@@ -59,7 +59,7 @@ def search(
     out.print(table)
     if save is not None:
         save_new(save, lambda file: items.save_object(str(file)))
-        out.print(f"saved {len(items)} items to {save}", highlight=False)
+        out.print(f"saved {len(items)} items to {save}", highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -207,6 +207,7 @@ def history(
     out.print(
         f"wrote {store}: references from {references.attrs['acquisitions']} acquisitions",
         highlight=False,
+        soft_wrap=True,
     )
 
 
@@ -240,7 +241,7 @@ def _report(store: str) -> None:
 
     with xr.open_zarr(store, consolidated=False) as product:
         _print_summary(summarize(product))
-    out.print(f"wrote {store}", highlight=False)
+    out.print(f"wrote {store}", highlight=False, soft_wrap=True)
 
 
 def _print_summary(table: Any) -> None:

@@ -60,7 +60,7 @@ def samples(
             datetime=datetime or None,
             progress=status.update,
         )
-    out.print(f"wrote {table}: {len(built)} samples", highlight=False)
+    out.print(f"wrote {table}: {len(built)} samples", highlight=False, soft_wrap=True)
     for reason, count in built.attrs.get("dropped", {}).items():
         out.print(f"  left out {count}: {reason}", highlight=False, style="dim")
     for network, text in measured.attrs.get("citations", {}).items():
@@ -131,7 +131,7 @@ def train(
             table, spec=spec, preset=sizes, networks=wanted, seed=seed, progress=status.update
         )
     model.save(bundle, overwrite=overwrite)
-    out.print(f"saved {bundle}", highlight=False)
+    out.print(f"saved {bundle}", highlight=False, soft_wrap=True)
     for skill in model.provenance["skill"]:
         _print_skill(skill)
 

@@ -214,7 +214,9 @@ def test_an_interrupted_prediction_leaves_nothing(tmp_path, number, code):
     catalogue = tmp_path / "catalogue"
     simulate_scene(catalogue, size=200)
     bbox = ("--bbox", "3.0200", "50.8015", "3.0470", "50.8185")
-    words = ("predict", *bbox, *DATES, "--catalog", str(catalogue), "--out", "sm.zarr")
+    # Fine pixels: enough work that the signal comes before the end.
+    fine = ("--resolution", "4")
+    words = ("predict", *bbox, *DATES, "--catalog", str(catalogue), "--out", "sm.zarr", *fine)
     running = subprocess.Popen(
         [sys.executable, "-m", "gssm.cli", *words],
         cwd=tmp_path,

@@ -34,7 +34,7 @@ def test_what_is_written_comes_back_with_its_attributes(tmp_path):
     xr.testing.assert_equal(back.load(), product().load())
     assert back.soil_moisture.dtype == np.float32
     assert back.quality_flag.dtype == np.uint16
-    assert back.quality_flag.attrs["flag_masks"] == [1 << i for i in range(12)]
+    assert back.quality_flag.attrs["flag_masks"] == [1 << i for i in range(13)]
     assert back.attrs["Conventions"] == "CF-1.11"
     assert back.attrs["source_items"] == ["a", "b"]
     assert "gssm 0" in back.attrs["software_versions"]

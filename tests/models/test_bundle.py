@@ -338,13 +338,13 @@ def test_default_model_is_what_its_manifest_says() -> None:
     assert ref.location == "default"
     shipped = ref.load()
     assert list(shipped.members) == ["random_forest", "xgboost", "tabnet"]
-    assert shipped.spec.name == "l2"
+    assert shipped.spec.name == "l2-history"
     assert sum(shipped.weights.values()) == pytest.approx(1)
     training = shipped.provenance["training"]
     assert training["networks"] == ["SCAN", "USCRN"]
     assert (training["rows"], training["stations"]) == (13125, 55)
     assert training["command"] == (
-        "gssm train stations_l2.parquet --networks USCRN,SCAN --out <folder>"
+        "gssm train stations_l2.parquet --networks USCRN,SCAN --spec l2-history --out <folder>"
     )
     assert all("public domain" in says for says in shipped.provenance["licence"]["labels"].values())
     scores = shipped.provenance["skill"][0]["scores"]

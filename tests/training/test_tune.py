@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -565,8 +566,10 @@ def test_nested_tuning_sees_no_row_that_it_predicts(
     members = {**FOREST, **BOOSTING}
     options: dict[str, Any] = {"preset": "tiny", "members": members, "budget": TWO}
     predicted = nested_tune(samples, **options, storage=tmp_path / "trials.log")
-    # Two fits for weights and intervals, then the one that predicts, as it was tuned there.
-    assert fitted == [result.preset for _, result in seen for _ in range(3)]
+    # Fits for weights and intervals, then the one that predicts, as it was tuned there.
+    tuned = [result.preset for _, result in seen]
+    assert [preset for preset, _ in groupby(fitted)] == [preset for preset, _ in groupby(tuned)]
+    assert len(fitted) >= 3 * len(tuned)
     plain = cross_validate(samples, preset="tiny", members=list(members), folds=2)
     assert list(predicted.columns) == list(plain.columns)
     assert list(predicted.index) == list(samples.index)
