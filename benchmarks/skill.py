@@ -141,7 +141,7 @@ def main() -> None:
 def report(samples: pd.DataFrame, results: dict[str, pd.DataFrame]) -> None:
     if "station" in results:
         _report_stations(samples, results["station"])
-    if "paper" in results and "station, <= 3 days" in results:
+    if "paper" in results and "station" in results:
         ours = results["station"].loc[results["paper"].index]
         print("\nthe same held-out fold, default preset")
         print(_rounded(skill_table(ours)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -131,9 +132,8 @@ def predict(
 
     box = check_bbox(bbox)
     refuse_existing(store, overwrite)
-    resolve(model)
     make_grid(box, resolution)
-    references = _references(past)
+    references = _references(past, resolve(model).load())
     items = find(box, datetime, catalog=catalog, max_cloud_cover=max_cloud_cover, window=window)
     with progress("reading cloud masks"):
         table = match(items, window=window, measure=True)
@@ -161,11 +161,20 @@ def predict(
     _report(store)
 
 
-def _references(store: str) -> Any:
+def _references(store: str, model: Any) -> Any:
     import xarray as xr
+
+    from gssm.models.ensemble import OF_THE_PAST
 
     if not store:
         return None
+    if OF_THE_PAST.isdisjoint(model.spec.features):
+        warnings.warn(
+            f"the model reads no references of the past (its spec is {model.spec.name!r}), so "
+            "--history changes nothing.",
+            errors.GssmWarning,
+            stacklevel=2,
+        )
     try:
         return xr.open_zarr(store, consolidated=False)
     except Exception as error:  # each kind of store has errors of its own

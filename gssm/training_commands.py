@@ -115,13 +115,14 @@ def train(
     import dask
 
     from gssm.archive.store import refuse_existing
-    from gssm.models.files import MANIFEST
+    from gssm.models.files import MANIFEST, refuse_target
     from gssm.training.samples import read_samples
     from gssm.training.train import train as fit
     from gssm.training.tune import load_preset
 
     zipped = (bundle.name,) if bundle.suffix.lower() == ".zip" else ()
     refuse_existing(bundle, overwrite, (MANIFEST, *zipped))
+    refuse_target(bundle, overwrite)
     table = read_samples(samples)
     wanted = [name.strip() for name in networks.split(",") if name.strip()] or None
     sizes = load_preset(preset) if preset.endswith(".json") else preset

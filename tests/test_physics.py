@@ -138,3 +138,14 @@ def test_normalized_difference():
 def test_water_cloud_survives_json():
     parameters = WaterCloud(floor_db=-60)
     assert WaterCloud.from_dict(parameters.to_dict()) == parameters
+
+
+def test_incidence_is_normalised_to_forty_degrees():
+    at = physics.normalize_incidence([-10.0, -10.0], [30.0, 40.0], -0.14)
+    np.testing.assert_allclose(at, [-11.4, -10.0], rtol=1e-6)  # -10 - (-0.14) * (30 - 40)
+
+
+def test_position_between_dry_and_wet():
+    values = physics.relative_position([-16.0, -12.0, -8.0, -6.0], -16.0, -8.0)
+    np.testing.assert_allclose(values, [0, 0.5, 1, 1.25])
+    assert np.isnan(physics.relative_position([1.0], 1.0, 1.0)).all()

@@ -6,8 +6,10 @@ as a whole and checked before any of it is parsed.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import os
 import re
 import shutil
 import uuid
@@ -32,8 +34,6 @@ MAX_ZIP_BYTES = 8 * 1024**3
 _ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError)
 # Name and number of bytes (-1 for all) -> the first bytes of the file.
 Reader = Callable[[str, int], bytes]
-# Members, then the card and its figures; nothing else is ever in a bundle.
-BUNDLE_SUFFIXES = (".safetensors", ".ubj", ".md", ".json", ".png")
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
@@ -201,7 +201,7 @@ def write(path: Path, entries: Mapping[str, bytes], overwrite: bool = False) -> 
     StoreWriteError
         The disk is full or cannot be written.
     """
-    _refuse_existing(path, overwrite)
+    refuse_target(path, overwrite)
     token = uuid.uuid4().hex
     temporary = path.with_name(f".{path.name}.{token}.tmp")
     replaced = path.with_name(f".{path.name}.{token}.old")
@@ -214,7 +214,7 @@ def write(path: Path, entries: Mapping[str, bytes], overwrite: bool = False) -> 
         temporary.rename(path)
     except OSError as error:
         if path.exists() and not overwrite:  # another process was faster
-            _refuse_existing(path, overwrite)
+            refuse_target(path, overwrite)
         if replaced.exists() and not path.exists():
             replaced.rename(path)
         raise StoreWriteError(
@@ -226,8 +226,23 @@ def write(path: Path, entries: Mapping[str, bytes], overwrite: bool = False) -> 
         _remove(replaced)
 
 
-def _refuse_existing(path: Path, overwrite: bool) -> None:
-    if not path.exists():
+def refuse_target(path: Path, overwrite: bool = False) -> None:
+    """Refuse a place where `write` could not put a bundle, before anything is trained.
+
+    Raises
+    ------
+    StoreExistsError
+        Something is there already that may not be replaced.
+    StoreWriteError
+        No folder can be made there.
+    """
+    if not os.path.lexists(path):
+        nearest = next(parent for parent in path.absolute().parents if parent.exists())
+        if not (nearest.is_dir() and os.access(nearest, os.W_OK)):
+            raise StoreWriteError(
+                f"the model cannot be written to {path} ({nearest} is no folder that can be "
+                "written to); choose another path."
+            )
         return
     if not overwrite:
         raise StoreExistsError(f"{path} exists; choose another path or pass overwrite=True.")
@@ -243,8 +258,13 @@ def _is_bundle(path: Path) -> bool:
     if not path.is_dir():
         return path.suffix.lower() == ".zip"
     names = {entry.name for entry in path.iterdir()}
-    known = all(name == MANIFEST or name.endswith(BUNDLE_SUFFIXES) for name in names)
-    return not names or (MANIFEST in names and known)
+    if not names:
+        return True
+    try:
+        listed = json.loads((path / MANIFEST).read_bytes())["files"]
+        return names <= {MANIFEST, *listed}
+    except (OSError, ValueError, LookupError, TypeError):
+        return False
 
 
 def _write_folder(folder: Path, entries: Mapping[str, bytes]) -> None:
@@ -264,4 +284,5 @@ def _remove(path: Path) -> None:
     if path.is_dir():
         shutil.rmtree(path, ignore_errors=True)
     else:
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # what failed before is what the user should hear of
+            path.unlink()

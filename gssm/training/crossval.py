@@ -40,8 +40,6 @@ from gssm.training.protocols import (
     station_groups,
 )
 
-__all__ = ["PROTOCOLS", "assign_folds", "cross_validate", "predictions", "station_groups"]
-
 # Folds between which the area of applicability measures how far apart stations are.
 APPLICABILITY_FOLDS = 3
 # Inside the one split of a hold-out, rows are held out likewise.
@@ -69,7 +67,9 @@ def cross_validate(
     All that is learned (scaling, imputation, members, weights, intervals, applicability)
     is learned inside the training folds; weights and intervals from an inner
     cross-validation of the same protocol. Held-out rows are seen as a map would see them:
-    an optical partner farther from the radar than the preset's window is missing.
+    an optical partner farther from the radar than the preset's window is missing. The
+    references of a history spec come from all images of a station, whose labels they never
+    see: where a station is on both sides, those of held-out rows are among them.
 
     Folds run on Dask if one was asked for: on the cluster whose client is active, or as
     ``dask.config.set(scheduler="processes")`` says; else one after the other, with the

@@ -154,7 +154,7 @@ def test_real_stations_agree_with_the_published_index(test_data: Path) -> None:
     from gssm import read_samples
     from gssm.models.table import feature_matrix
     from gssm.training.blanking import blank_outside
-    from gssm.training.crossval import assign_folds, station_groups
+    from gssm.training.protocols import assign_folds, station_groups
 
     samples = read_samples(test_data / "stations" / "stations_l2.parquet").iloc[::4]
     features, groups = feature_matrix(samples, "l2"), station_groups(samples)

@@ -135,9 +135,9 @@ def test_saving_twice_gives_the_same_bytes(model: Model, tmp_path: Path) -> None
 def test_existing_path_is_only_replaced_on_request(model: Model, folder: Path) -> None:
     with pytest.raises(StoreExistsError, match="overwrite=True"):
         model.save(folder)
-    (folder / "old.ubj").write_text("of the old model")
+    (folder / "xgboost.ubj").write_text("of the old model")
     model.save(folder, overwrite=True)
-    assert not (folder / "old.ubj").exists()
+    assert load_model(folder).sha256 == model.sha256
     other = folder.parent / "photos"
     other.mkdir()
     (other / "holiday.jpg").write_text("precious")
@@ -365,3 +365,26 @@ def test_overwriting_spares_what_is_more_than_a_bundle(model: Model, tmp_path: P
             save_model(model, place, overwrite=True)
     assert (site / "thesis.txt").read_text() == "five years"
     assert notes.read_text() == "more"
+
+
+def test_overwriting_spares_pictures_that_are_no_card(model: Model, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    save_model(model, folder)
+    (folder / "holiday.png").write_bytes(b"sun")
+    with pytest.raises(StoreExistsError, match="is no model, or holds more than one"):
+        save_model(model, folder, overwrite=True)
+    assert (folder / "holiday.png").read_bytes() == b"sun"
+
+
+def test_a_place_under_a_file_is_refused_before_and_when_writing(
+    model: Model, tmp_path: Path
+) -> None:
+    file = tmp_path / "samples.parquet"
+    file.write_text("rows")
+    for refuse in (
+        lambda place: files.refuse_target(place),
+        lambda place: save_model(model, place),
+    ):
+        with pytest.raises(StoreWriteError, match=r"samples\.parquet is no folder"):
+            refuse(file / "model")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["samples.parquet"]

@@ -1,12 +1,18 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import dask
 import numpy as np
 import pandas as pd
 import pytest
 
+from gssm.errors import GssmWarning
+from gssm.models.boosting import BoostingParams
+from gssm.schema import REFERENCES
 from gssm.training import crossval, fitting
 from gssm.training.crossval import cross_validate
+from gssm.training.presets import PRESETS
 from gssm.training.protocols import PROTOCOLS
 from sample_tables import simulated_samples
 
@@ -90,13 +96,43 @@ def test_importance_is_of_held_out_rows_by_sensor() -> None:
     assert importance["soil_moisture"].idxmax().lower().startswith("radar")
 
 
-def test_history_is_made_from_the_rows_and_not_from_labels() -> None:
+def test_every_fit_of_a_history_spec_has_references_that_no_label_changes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real_fit, taught = crossval.fit_members, []
+
+    def fit(samples: pd.DataFrame, *rest: object) -> object:
+        taught.append(samples[list(REFERENCES)])
+        return real_fit(samples, *rest)
+
+    monkeypatch.setattr(crossval, "fit_members", fit)
     samples = simulated_samples()
-    predicted = cross_validate(samples, spec="l2-history", preset="tiny", members=QUICK)
-    assert predicted.attrs["spec"] == "l2-history"
+    other = samples.assign(soil_moisture=samples["soil_moisture"].to_numpy()[::-1])
+    for table in (samples, other):
+        cross_validate(table, spec="l2-history", preset="tiny", folds=2, members=("xgboost",))
+    half = len(taught) // 2
+    for ours, theirs in zip(taught[:half], taught[half:], strict=True):
+        assert ours["vv_db_p50"].notna().all()
+        pd.testing.assert_frame_equal(ours, theirs)
 
 
-def test_random_protocol_shares_stations_and_scores_higher() -> None:
+def test_a_table_of_another_level_is_warned_of() -> None:
+    samples = simulated_samples()
+    samples.attrs["level"] = "l1"
+    with pytest.warns(GssmWarning, match="l1 reflectance and the spec 'l2' is of l2"):
+        cross_validate(samples, preset="tiny", folds=2, members=("xgboost",))
+
+
+def test_a_booster_that_finds_nothing_and_infinite_values_are_survived() -> None:
+    samples = simulated_samples()
+    samples.loc[3, "s2_b4"] = np.inf
+    constant = replace(PRESETS["tiny"], xgboost=BoostingParams(rounds=2, min_child_weight=1e6))
+    for preset in ("tiny", constant):
+        predicted = cross_validate(samples, preset=preset, folds=2, members=QUICK)
+        assert predicted["soil_moisture"].notna().all()
+
+
+def test_random_protocol_shares_stations() -> None:
     samples = simulated_samples()
     predicted = cross_validate(samples, protocol="random", preset="tiny", members=QUICK, folds=2)
     assert predicted.groupby("station")["fold"].nunique().max() == 2

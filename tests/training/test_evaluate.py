@@ -9,6 +9,7 @@ from predicted_tables import predicted_table
 
 from gssm import metrics
 from gssm.errors import GssmWarning, SamplesError
+from gssm.schema import REFERENCES
 from gssm.training.classes import CLASSES, KOPPEN
 from gssm.training.evaluate import (
     MIN_STATION_ROWS,
@@ -18,6 +19,8 @@ from gssm.training.evaluate import (
     skill_table,
     station_table,
 )
+from gssm.training.past import with_past
+from gssm.training.presets import WINDOW_DAYS
 from gssm.training.train import train
 from sample_tables import simulated_samples
 
@@ -237,3 +240,13 @@ def test_protocol_table() -> None:
     assert table.loc["time", "r2"] == skill_table(fewer).loc["soil_moisture", "r2"]
     with pytest.raises(SamplesError, match="no column 'tabnet'"):
         protocol_table({"station": predicted}, "tabnet")
+
+
+def test_a_history_model_is_scored_with_its_past() -> None:
+    """Not as if every station had none."""
+    samples = simulated_samples()
+    model = train(samples, spec="l2-history", preset="tiny", members=["xgboost"], evaluate=False)
+    given = with_past(samples, model.spec, window_days=WINDOW_DAYS)
+    pd.testing.assert_frame_equal(evaluate(model, samples), evaluate(model, given))
+    without = given.assign(**dict.fromkeys(REFERENCES, np.float32(np.nan)))
+    assert not evaluate(model, without).equals(evaluate(model, given))

@@ -9,7 +9,8 @@ from gssm.errors import SamplesError
 from gssm.features import comparable
 from gssm.models.table import feature_matrix, samples_to_dataset
 from gssm.physics import WaterCloud
-from gssm.schema import FeatureSpec
+from gssm.schema import REFERENCES, FeatureSpec
+from gssm.training.blanking import blank_outside
 from gssm.training.fitting import station_keys
 from gssm.training.past import BRIGHTEST_BLUE, with_past
 from helpers import no_compute
@@ -293,3 +294,14 @@ def test_the_past_of_real_stations(test_data):
     inside = positions.where(positions.isna(), (positions >= -0.2) & (positions <= 1.2))
     assert inside.mean().min() > 0.9
     assert inside[["vv_db_position", "vh_db_position"]].mean().min() > 0.95
+
+
+def test_partners_outside_the_window_stay_out():
+    samples = simulated_samples()
+    near = blank_outside(samples, 3.0)
+    expected = with_past(near, "l2-history")[list(REFERENCES)]
+    found = with_past(samples, "l2-history", window_days=3.0)
+    pd.testing.assert_frame_equal(found[list(REFERENCES)], expected)
+    # The rows themselves keep their partners; only the references do without.
+    pd.testing.assert_frame_equal(found[list(samples)], samples)
+    assert not found[list(REFERENCES)].equals(with_past(samples, "l2-history")[list(REFERENCES)])

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from gssm.errors import GssmWarning, SamplesError
 from gssm.physics import WaterCloud
 from gssm.schema import LANDSAT_REFLECTANCE, SENTINEL2_BANDS, SPECS
-from gssm.training.crossval import station_groups
+from gssm.training.protocols import station_groups
 from gssm.training.published import BOUNDS, published_layout
 from gssm.training.samples import feature_matrix, read_samples
 

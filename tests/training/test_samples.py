@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from gssm.errors import GssmWarning, SamplesError
-from gssm.training.crossval import station_groups
 from gssm.training.layouts import LAYOUTS
+from gssm.training.protocols import station_groups
 from gssm.training.samples import concat_samples, feature_matrix, read_samples
 from gssm.training.train import train
 from sample_tables import simulated_samples

@@ -129,3 +129,16 @@ def test_shrunk_target_moves_stations_together_and_keeps_changes() -> None:
 def test_train_has_at_most_eight_options() -> None:
     assert train_module.train.__kwdefaults__ is not None
     assert len(train_module.train.__kwdefaults__) <= 8
+
+
+@pytest.mark.parametrize(
+    ("column", "factor", "offset", "units"),
+    [("s2_b4", 1e4, 0, "1"), ("landsat_b10", 1, -273.15, "K"), ("dsm", 100, 0, "m")],
+)
+def test_a_table_in_other_units_is_refused(
+    column: str, factor: float, offset: float, units: str
+) -> None:
+    samples = simulated_samples()
+    samples[column] = samples[column] * factor + offset
+    with pytest.raises(SamplesError, match=f"variable '{column}' has a median of .* {units}, and"):
+        train(samples, preset="tiny", members=["xgboost"], evaluate=False)
