@@ -178,7 +178,13 @@ def _report_stations(samples: pd.DataFrame, predicted: pd.DataFrame) -> None:
     inside = predicted[~predicted["outside_applicability"]]
     print(f"\n{len(inside) / len(predicted):.1%} of the rows inside the area of applicability")
     print(_rounded(skill_table(inside, [TARGET])))
-    print(f"median half-width {predicted[UNCERTAINTY].median():.3f} m3 m-3")
+    error = (predicted[TARGET] - predicted["observed"]).abs()
+    by_station = (error <= predicted[UNCERTAINTY]).groupby(predicted["station"]).mean()
+    print(
+        f"90 % interval: median half-width {predicted[UNCERTAINTY].median():.3f} m3 m-3; coverage "
+        f"{by_station.mean():.3f} with each station counted once, at least 0.5 at "
+        f"{(by_station >= 0.5).mean():.0%} of them"
+    )
 
 
 def marks(results: dict[str, pd.DataFrame]) -> Iterator[str]:

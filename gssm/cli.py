@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -153,9 +155,8 @@ def predict(
         )
     cube = open_cube(matched_items(items, table), bbox=box, resolution=resolution, window=window)
     if references is not None:
-        from gssm.history import with_history
-
-        cube = with_history(cube, references)
+        place = ("--catalog", str(catalog), "--bbox", *bbox, "--resolution", f"{resolution:g}")
+        cube = _with_references(cube, references, past, place)
     with progress("mapping"):
         to_zarr(score(cube, model, members=members), store, overwrite=overwrite)
     _report(store)
@@ -181,6 +182,20 @@ def _references(store: str, model: Any) -> Any:
         raise errors.RequestError(
             f"there are no references at {store} ({type(error).__name__}); make them with "
             "`gssm history`, or leave --history out."
+        ) from error
+
+
+def _with_references(cube: Any, references: Any, store: str, place: Sequence[str]) -> Any:
+    """Put references beside a cube; what to do where they do not fit is a command here."""
+    from gssm.history import with_history
+
+    try:
+        return with_history(cube, references)
+    except errors.CubeError as error:
+        cause = str(error).partition("; ")[0]
+        raise errors.CubeError(
+            f"{cause}; make the references in {store} anew with `gssm history "
+            f"{shlex.join(place)} --datetime <a year or more> --out <store>`."
         ) from error
 
 

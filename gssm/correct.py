@@ -44,6 +44,7 @@ def correct(cube: xr.Dataset, water_cloud: physics.WaterCloud | None = None) -> 
 def soil_backscatter(cube: xr.Dataset, water_cloud: physics.WaterCloud) -> dict[str, xr.DataArray]:
     """``vv_soil`` and ``vh_soil`` in dB of any dataset that holds the required variables."""
     ndvi = elementwise(physics.normalized_difference, cube["s2_b8"], cube["s2_b4"])
+    angle = elementwise(_checked_angle, cube["incidence_angle"])
     soil = {}
     for polarization in schema.BACKSCATTER:
         name = f"{polarization}_soil"
@@ -51,7 +52,7 @@ def soil_backscatter(cube: xr.Dataset, water_cloud: physics.WaterCloud) -> dict[
             physics.soil_backscatter,
             linear_power(cube, polarization),
             ndvi,
-            cube["incidence_angle"],
+            angle,
             polarization=polarization,
             water_cloud=water_cloud,
         ).assign_attrs(schema.VARIABLES[name].attrs)
@@ -63,6 +64,12 @@ def linear_power(cube: xr.Dataset, polarization: str) -> xr.DataArray:
     array = cube[polarization]
     units = array.attrs.get("units", "1")
     return elementwise(_checked_linear, array, name=polarization, units=units)
+
+
+def _checked_angle(values: FloatArray) -> FloatArray:
+    # As below; soil backscatter may be all that a spec makes of the angle.
+    schema.refuse_implausible(values, "incidence_angle")
+    return values
 
 
 def _checked_linear(values: FloatArray, name: str, units: str) -> FloatArray:

@@ -49,6 +49,10 @@ LANDSAT_THERMAL = ("b10", "b11")
 MASK_CLEAR, MASK_WATER, MASK_SNOW, MASK_CLOUD, MASK_MISSING, MASK_UNREADABLE = range(6)
 MASK_MEANINGS = "clear water snow cloud_or_shadow missing unreadable"
 
+# Sentinel-1 sees the ground at 18 to 47 degrees of incidence in all its modes: outside of
+# this are radians, cosines and digital numbers.
+INCIDENCE_ANGLES = (15, 60)
+
 _AGE = "time of the optical observation minus time of the radar acquisition"
 
 # What a place's dry and wet references are kept of: the radar (normalised to 40 degrees
@@ -69,7 +73,7 @@ POSITION = "position"
 _ROWS: tuple[Variable, ...] = (
     Variable("vv", "1", "sigma0 backscatter, VV, linear power", (0, 1000)),
     Variable("vh", "1", "sigma0 backscatter, VH, linear power", (0, 1000)),
-    Variable("incidence_angle", "degree", "incidence angle on the ellipsoid", (0, 90)),
+    Variable("incidence_angle", "degree", "incidence angle on the ellipsoid", INCIDENCE_ANGLES),
     *(
         Variable(f"s2_{b}", "1", f"Sentinel-2 {b.upper()} reflectance", (-0.2, 2.5))
         for b in SENTINEL2_BANDS
@@ -259,8 +263,8 @@ def check(cube: xr.Dataset, required: Iterable[str]) -> None:
         A required variable is absent.
     CubeError
         Units, dtype, convention or size are wrong; or values in memory show that
-        backscatter labelled linear is decibel, or that a required variable has no
-        valid pixel.
+        backscatter labelled linear is decibel, that a required variable has no valid
+        pixel, or that most of its values are impossible in its units.
     """
     required = tuple(required)
     if not hasattr(cube, "data_vars"):
@@ -394,13 +398,15 @@ def _check_values(array: xr.DataArray) -> None:
         )
     if array.name in BACKSCATTER:
         refuse_other_scale(values, str(array.name), array.attrs["units"])
+    elif array.name in VARIABLES:
+        refuse_implausible(values, str(array.name))
 
 
 def refuse_implausible(values: np.ndarray[Any, Any], name: str) -> None:
     """Refuse values most of which lie outside the valid range of their variable.
 
     Units can be stated wrongly: digital numbers as reflectance, degrees Celsius as
-    kelvin. The numbers themselves tell.
+    kelvin, radians as degrees. The numbers themselves tell.
     """
     valid_range = VARIABLES[name].valid_range
     finite = values[np.isfinite(values)]

@@ -198,6 +198,23 @@ def test_references_are_made_once_and_used(catalogue, tmp_path):
     assert mapped.exit_code == 0, mapped.output
 
 
+def test_references_of_another_grid_are_answered_in_commands(catalogue, tmp_path):
+    box, store = [float(v) for v in BBOX[1:]], tmp_path / "history.zarr"
+    items = gssm.search(box, "2023-06", catalog=catalogue)
+    gssm.to_zarr(gssm.history(items, bbox=box, resolution=20, min_count=2), store)
+    words = ("predict", *place(catalogue), "--out", tmp_path / "sm", "--history", store)
+    result = run(*words)
+    assert result.exit_code == 2
+    assert "are not pixels of the history" in result.stderr
+    corners = " ".join(map(str, BBOX[1:]))
+    advice = f"gssm history --catalog {catalogue} --bbox {corners} --resolution 10 --datetime"
+    assert advice in result.stderr
+    assert str(store) in result.stderr
+    assert "gssm.history(" not in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "sm").exists()
+
+
 def test_tuned_sizes_come_from_a_file(samples_file, tmp_path):
     file = tmp_path / "tuned.json"
     save_preset(file, PRESETS["tiny"])

@@ -2,12 +2,13 @@ import numpy as np
 import pytest
 import xarray as xr
 
+import gssm
 from cubes import make_cube
 from gssm import schema
 from gssm.errors import CubeError, MissingVariableError
 from gssm.schema import FeatureSpec
 
-REQUIRED = ("vv", "vh", "s2_b4")
+REQUIRED = ("vv", "vh", "incidence_angle", "s2_b4")
 
 
 def test_a_good_cube_passes_and_is_not_changed():
@@ -55,6 +56,13 @@ def no_valid_pixel(cube):
     return with_units("vv", "1")(cube.assign(vv=cube.vv * np.nan))
 
 
+def scaled(name, factor):
+    return lambda cube: cube.assign({name: (cube[name] * factor).assign_attrs(cube[name].attrs)})
+
+
+radians = scaled("incidence_angle", np.float32(np.pi / 180))
+digital_numbers = scaled("s2_b4", 10_000)
+
 BAD = {
     "no units": (without_units, "'vv' has no units"),
     "wrong units": (with_units("s2_b4", "percent"), "'s2_b4' has units 'percent'"),
@@ -65,6 +73,8 @@ BAD = {
     "mixed conventions": (gamma_for_one, "gamma0 by the cosine"),
     "no variable": (lambda cube: cube.drop_vars("vh"), "no variable 'vh'"),
     "no times": (lambda cube: cube.isel(time=[]), "0 values along 'time'"),
+    "radians": (radians, r"'incidence_angle' has a median of 0\.\d+ degree, and 15 to 60 is"),
+    "digital numbers": (digital_numbers, "'s2_b4' has a median of .*, and -0.2 to 2.5 is possible"),
     "all NaN": (
         lambda cube: cube.assign(vv=cube.vv * np.nan).pipe(with_units("vv", "1")),
         "all NaN",
@@ -124,3 +134,24 @@ def test_a_bad_spec_is_refused(features, message):
 def test_unknown_spec_name():
     with pytest.raises(CubeError, match="no feature spec 'l3'"):
         schema.resolve_spec("l3")
+
+
+@pytest.mark.parametrize("lazily", [False, True])
+@pytest.mark.parametrize(
+    "stage",
+    [
+        lambda cube: gssm.predict(cube),
+        lambda cube: gssm.history(cube, min_count=1),
+    ],
+)
+def test_an_angle_in_radians_is_refused_by_what_reads_it(stage, lazily):
+    cube = radians(make_cube())
+    with pytest.raises(CubeError, match=r"'incidence_angle' has a median of 0\.\d+ degree, and 15"):
+        stage(cube.chunk() if lazily else cube).compute(scheduler="synchronous")
+
+
+def test_angles_of_the_other_modes_of_sentinel1_pass():
+    cube = make_cube()
+    for degrees in (18.5, 47.0):
+        angle = xr.full_like(cube.incidence_angle, degrees)
+        schema.check(cube.assign(incidence_angle=angle), REQUIRED)

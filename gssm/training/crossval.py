@@ -19,11 +19,11 @@ from gssm.models.table import feature_matrix
 from gssm.physics import WaterCloud
 from gssm.quality import BY_MEANING
 from gssm.schema import FeatureSpec
+from gssm.training.blank_rows import leave_out_blank
 from gssm.training.blanking import blank_outside
 from gssm.training.conformal import fit_intervals
 from gssm.training.fitting import (
     check_samples,
-    ensemble_weights,
     fit_members,
     station_keys,
     warn_of_level,
@@ -39,6 +39,7 @@ from gssm.training.protocols import (
     split,
     station_groups,
 )
+from gssm.training.weights import ensemble_weights
 
 # Folds between which the area of applicability measures how far apart stations are.
 APPLICABILITY_FOLDS = 3
@@ -94,12 +95,14 @@ def cross_validate(
     Returns
     -------
     pandas.DataFrame
-        A row per held-out row, in the order and with the index of `samples`; columns
+        A row per held-out row at which a map would have a value
+        (`gssm.training.blank_rows`), in the order and with the index of `samples`; columns
         ``network``, ``station`` and what else tells of the place, ``fold``, ``observed``,
         each member, ``soil_moisture`` (the ensemble) and ``soil_moisture_uncertainty``
         (half-width of the 90 % interval), m3 m-3, and ``outside_applicability``.
         ``attrs["importance"]``: increase in RMSE when a group of features is shuffled, on
         held-out rows, mean over the folds (`gssm.training.importance`).
+        ``attrs["left_out"]``: number of rows without a value.
 
     Raises
     ------
@@ -111,10 +114,12 @@ def cross_validate(
     check_samples(samples)
     recipe = make_recipe(spec, preset, members, water_cloud, seed)
     warn_of_level(samples, recipe.spec)
-    splits = split(samples, protocol, folds, seed)
-    table = past_of(samples, recipe)
-    predicted = out_of_fold(table, splits, protocol, recipe, progress or _silent)
+    # The past first: images without a value of the day still tell of the place.
+    kept, why = leave_out_blank(past_of(samples, recipe), recipe.water_cloud)
+    splits = split(kept, protocol, folds, seed)
+    predicted = out_of_fold(kept, splits, protocol, recipe, progress or _silent)
     describe_predicted(predicted, protocol, recipe, len(splits))
+    predicted.attrs |= {"left_out": len(samples) - len(kept), "left_out_why": why}
     return predicted
 
 
@@ -273,9 +278,9 @@ def _inner_splits(samples: pd.DataFrame, protocol: str, seed: int) -> tuple[Spli
 def learn(samples: pd.DataFrame, held_out: OutOfFold) -> Learnt:
     """Learn the weights of the members and the intervals of their weighted mean."""
     observed = samples[TARGET].to_numpy(np.float64)[held_out.rows]
-    weights = ensemble_weights(held_out.members, observed)
-    mean = np.sum([weights[n] * values for n, values in held_out.members.items()], axis=0)
     groups = station_groups(samples)[held_out.rows]
+    weights = ensemble_weights(held_out.members, observed, groups)
+    mean = np.sum([weights[n] * values for n, values in held_out.members.items()], axis=0)
     return Learnt(weights, fit_intervals(observed, np.clip(mean, 0, 1), groups))
 
 

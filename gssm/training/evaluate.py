@@ -10,11 +10,12 @@ import numpy as np
 import pandas as pd
 
 from gssm import metrics
-from gssm.errors import GssmWarning, SamplesError
+from gssm.errors import GssmWarning, RequestError, SamplesError
 from gssm.models.ensemble import KINDS, TARGET, UNCERTAINTY, Model
+from gssm.training.blank_rows import leave_out_blank
 from gssm.training.classes import CLASSES, Classes, class_names
 from gssm.training.crossval import predictions
-from gssm.training.fitting import check_labels
+from gssm.training.fitting import check_labels, check_radar, refuse_wrong_units
 from gssm.training.past import with_past
 from gssm.training.presets import WINDOW_DAYS
 
@@ -37,7 +38,10 @@ _CLASSES = ("land_cover", "koppen", "soil_texture")
 
 
 def evaluate(model: Model, samples: pd.DataFrame) -> pd.DataFrame:
-    """Score a model on a table.
+    """Score a model on a table, at the rows at which a map of it would have a value.
+
+    Where `Model.predict` gives NaN (no radar; water, snow or frozen ground, failed reads) no
+    row is scored.
 
     Rows that the model learned from tell how well it remembers, not how well it predicts:
     for that there is `gssm.cross_validate`. A model names the networks and the hash of the
@@ -55,30 +59,46 @@ def evaluate(model: Model, samples: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        See `skill_table`.
+        See `skill_table`. ``attrs["left_out"]`` says how many rows were not scored, and
+        ``attrs["left_out_why"]`` how many of these had no radar or which flag.
 
     Raises
     ------
     SamplesError
-        The table has no station or soil moisture column, NaN labels or no rows.
+        The table has no station, radar or soil moisture column, NaN labels, values in
+        other units, no rows, or none that a map would have a value at.
+    RequestError
+        The model is none.
 
     Warns
     -----
     GssmWarning
-        Rows are of the file and the networks that the model learned from.
+        Rows are of the file and the networks that the model learned from; or rows were
+        left out.
     """
+    if not isinstance(model, Model):
+        raise RequestError(
+            f"the model is a {type(model).__name__}; give a gssm.Model, such as from "
+            "gssm.load_model."
+        )
     check_labels(samples)
+    check_radar(samples)
+    refuse_wrong_units(samples)
     _warn_if_taught(model, samples)
     hyperparameters = model.provenance.get("training", {}).get("hyperparameters", {})
     window = hyperparameters.get("window_days", WINDOW_DAYS)
     table = with_past(samples, model.spec, model.water_cloud, window_days=window)
-    return skill_table(predictions(model, table))
+    kept, why = leave_out_blank(table, model.water_cloud)
+    scores = skill_table(predictions(model, kept))
+    scores.attrs |= {"left_out": len(table) - len(kept), "left_out_why": why}
+    return scores
 
 
 def _warn_if_taught(model: Model, samples: pd.DataFrame) -> None:
     training: Mapping[str, Any] = model.provenance.get("training", {})
+    known = {table.get("sha256") for table in training.get("tables", ())}
     source = samples.attrs.get("source", {}).get("sha256")
-    if source is None or source != training.get("table_sha256"):
+    if source is None or source not in {*known, training.get("table_sha256")}:
         return
     taught = len(samples)
     if "network" in samples:

@@ -1,10 +1,10 @@
-"""Rows -> fitted members, and out-of-fold predictions -> weights."""
+"""Rows -> fitted members."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
-from itertools import combinations
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from gssm.errors import CubeError, GssmWarning, SamplesError
 from gssm.models import boosting, forest, tabnet
 from gssm.models.ensemble import TARGET, Member
 from gssm.models.table import feature_matrix
-from gssm.schema import VARIABLES, FeatureSpec, refuse_implausible
+from gssm.schema import BACKSCATTER, VARIABLES, FeatureSpec, refuse_implausible
 from gssm.training.blanking import augment
 from gssm.training.presets import Recipe
 
@@ -41,12 +41,15 @@ def check_samples(samples: pd.DataFrame) -> None:
     Raises
     ------
     SamplesError
-        As `check_labels`; or there are too few rows, or one single target value.
+        As `check_labels`, `check_radar` and `refuse_wrong_units`; or there are too few
+        rows, or one single target value, or times that are none.
     """
     check_labels(samples)
+    check_radar(samples)
+    times_of(samples)
     if len(samples) < MIN_ROWS:
         raise SamplesError(f"the samples table has {len(samples)} rows; give at least {MIN_ROWS}.")
-    target = samples[TARGET].to_numpy(np.float64)
+    target = _numbers(samples, TARGET)
     if np.ptp(target) == 0:
         raise SamplesError(
             f"{TARGET} is {target[0]:g} in every row, from which nothing can be learned; "
@@ -61,11 +64,12 @@ def refuse_wrong_units(samples: pd.DataFrame) -> None:
     Raises
     ------
     SamplesError
-        Digital numbers as reflectance, degrees Celsius as kelvin, and the like.
+        Digital numbers as reflectance, degrees Celsius as kelvin, radians as degrees, and
+        the like; or a column holds no numbers.
     """
     for name in (n for n in map(str, samples.columns) if n in VARIABLES and n != TARGET):
         try:
-            refuse_implausible(samples[name].to_numpy(np.float64), name)
+            refuse_implausible(_numbers(samples, name), name)
         except CubeError as error:
             raise SamplesError(str(error)) from error
 
@@ -89,9 +93,10 @@ def check_labels(samples: pd.DataFrame) -> None:
     Raises
     ------
     SamplesError
-        The station or the target is missing, there is no row, or the target has NaN or
-        percent.
+        It is no table; the station or the target is missing, there is no row, or the
+        target has NaN or percent.
     """
+    check_table(samples)
     missing = [name for name in ("station", TARGET) if name not in samples]
     if missing:
         raise SamplesError(
@@ -100,7 +105,7 @@ def check_labels(samples: pd.DataFrame) -> None:
         )
     if samples.empty:
         raise SamplesError("the samples table has no rows; check the filter that made it.")
-    target = samples[TARGET].to_numpy(np.float64)
+    target = _numbers(samples, TARGET)
     if unusable := int(np.count_nonzero(~np.isfinite(target))):
         raise SamplesError(
             f"{TARGET} is NaN or infinite in {unusable} of {len(samples)} rows; "
@@ -111,6 +116,80 @@ def check_labels(samples: pd.DataFrame) -> None:
             f"{TARGET} ranges from {target.min():g} to {target.max():g}; "
             "give m3 m-3 (percent divided by 100)."
         )
+
+
+def check_table(samples: object) -> None:
+    """Refuse what is no table, or one of which a column cannot be named.
+
+    Raises
+    ------
+    SamplesError
+        It is a path, None or the like, or two columns have one name.
+    """
+    if isinstance(samples, str | Path):
+        raise SamplesError(
+            f"the samples are the path {str(samples)!r} and no table; give "
+            f"gssm.read_samples({str(samples)!r})."
+        )
+    if not isinstance(samples, pd.DataFrame):
+        raise SamplesError(
+            f"the samples are a {type(samples).__name__} and no table; give a pandas DataFrame, "
+            "such as from gssm.read_samples."
+        )
+    if not samples.columns.is_unique:
+        twice = samples.columns[samples.columns.duplicated()].unique()
+        raise SamplesError(
+            f"the samples table has more than one column {', '.join(map(repr, twice))}; keep one "
+            "of them."
+        )
+
+
+def check_radar(samples: pd.DataFrame) -> None:
+    """Refuse a table without radar, which every model reads.
+
+    Raises
+    ------
+    SamplesError
+        vv or vh is missing, or has no value.
+    """
+    missing = [name for name in BACKSCATTER if name not in samples]
+    empty = [n for n in BACKSCATTER if n not in missing and not samples[n].notna().any()]
+    for names, says in ((missing, "has no column"), (empty, "has no value in the column")):
+        if names:
+            raise SamplesError(
+                f"the samples table {says} {' and '.join(map(repr, names))}, and every model reads "
+                f"{' and '.join(map(repr, BACKSCATTER))}; give both in linear power, as "
+                "gssm.read_samples does."
+            )
+
+
+def times_of(samples: pd.DataFrame) -> pd.Series[Any]:
+    """Return the times of the rows, NaT where there is none; of no row without the column.
+
+    Raises
+    ------
+    SamplesError
+        There is a time that cannot be read.
+    """
+    if "time" not in samples:
+        return pd.Series(dtype="M8[ns]")
+    try:
+        return pd.to_datetime(samples["time"])
+    except (ValueError, TypeError) as error:
+        raise SamplesError(
+            f"the column 'time' of the samples table holds what is no time "
+            f"({str(error).splitlines()[0][:100]}); write it as ISO 8601, such as 2018-05-01T06:00."
+        ) from error
+
+
+def _numbers(samples: pd.DataFrame, name: str) -> NDArray[np.float64]:
+    try:
+        return np.asarray(samples[name].to_numpy(np.float64))
+    except (ValueError, TypeError) as error:
+        raise SamplesError(
+            f"the column {name!r} of the samples table holds what is no number "
+            f"({str(error).splitlines()[0][:100]}); convert it with pandas.to_numeric."
+        ) from error
 
 
 def shrunk_target(samples: pd.DataFrame, share: float) -> NDArray[np.float32]:
@@ -138,46 +217,3 @@ def fit_members(
         progress(f"fitting {name} on {len(features)} rows")
         members[name] = FITTERS[name](features, target, getattr(params, name), recipe.seed)
     return members
-
-
-def ensemble_weights(
-    predictions: Mapping[str, NDArray[Any]], observed: NDArray[Any]
-) -> dict[str, float]:
-    """`simplex_weights` to six digits."""
-    best = simplex_weights(predictions, observed)
-    # Six digits say all, and do not change with the order of a library's sums.
-    return {name: round(weight, 6) for name, weight in best.items()}
-
-
-def simplex_weights(
-    predictions: Mapping[str, NDArray[Any]], observed: NDArray[Any]
-) -> dict[str, float]:
-    """Non-negative weights with sum 1 that minimise the squared error.
-
-    Parameters
-    ----------
-    predictions
-        Out-of-fold predictions by member, each (n,).
-    observed
-        The truth, (n,).
-
-    Notes
-    -----
-    The optimum of a convex problem on a simplex lies inside one of its faces. A few
-    members have few faces, so each is solved exactly and the best is taken.
-    """
-    names = list(predictions)
-    errors = np.stack([np.asarray(predictions[n], np.float64) - observed for n in names])
-    moments = errors @ errors.T / errors.shape[1]
-    best, best_error = np.full(len(names), 1 / len(names)), np.inf
-    for size in range(1, len(names) + 1):
-        for face in combinations(range(len(names)), size):
-            inner = np.linalg.pinv(moments[np.ix_(face, face)]).sum(axis=1)
-            if inner.sum() <= 0 or (inner < 0).any():
-                continue
-            weights = np.zeros(len(names))
-            weights[list(face)] = inner / inner.sum()
-            error = float(weights @ moments @ weights)
-            if error < best_error:
-                best, best_error = weights, error
-    return {name: float(weight) for name, weight in zip(names, best, strict=True)}

@@ -11,7 +11,7 @@ from types import NoneType
 from typing import Any, NoReturn, TypeVar, get_args, get_type_hints
 
 from gssm.errors import RequestError, StoreExistsError, StoreWriteError
-from gssm.training.presets import Preset
+from gssm.training.presets import Preset, check_preset
 
 FORMAT = "gssm-preset"
 FORMAT_VERSION = 1
@@ -24,6 +24,8 @@ def save_preset(path: str | Path, preset: Preset, *, overwrite: bool = False) ->
 
     Raises
     ------
+    RequestError
+        A value is of the wrong type or outside its range.
     StoreExistsError
         Something is there already, and `overwrite` is False.
     StoreWriteError
@@ -32,7 +34,7 @@ def save_preset(path: str | Path, preset: Preset, *, overwrite: bool = False) ->
     path = Path(path)
     if path.exists() and not overwrite:
         raise StoreExistsError(f"{path} exists; choose another path or pass overwrite=True.")
-    content = {"format": FORMAT, "version": FORMAT_VERSION, **asdict(preset)}
+    content = {"format": FORMAT, "version": FORMAT_VERSION, **asdict(check_preset(preset))}
     text = json.dumps(content, indent=2, allow_nan=False) + "\n"
     temporary = path.with_name(f".{path.name}.writing")
     try:
@@ -54,8 +56,8 @@ def load_preset(path: str | Path) -> Preset:
     Raises
     ------
     RequestError
-        There is no such file, or it is no preset: something in it is unknown, missing or of
-        the wrong kind.
+        There is no such file, or it is no preset: something in it is unknown, missing, of
+        the wrong kind or out of range.
     """
     path = Path(path)
     try:
@@ -76,7 +78,7 @@ def load_preset(path: str | Path) -> Preset:
             f"{FORMAT_VERSION}; use the gssm that wrote it."
         )
     values = {key: value for key, value in content.items() if key not in ("format", "version")}
-    return _record(Preset, values, path.name)
+    return check_preset(_record(Preset, values, path.name), path.name)
 
 
 def _refuse_constant(text: str) -> NoReturn:

@@ -10,7 +10,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gssm.errors import RequestError, SamplesError
-from gssm.training.fitting import station_keys
+from gssm.training.fitting import station_keys, times_of
+from gssm.training.presets import is_whole
 
 Integers = NDArray[np.int64]
 Booleans = NDArray[np.bool_]
@@ -43,6 +44,8 @@ class Protocol:
         What it tells, in a sentence.
     separates
         Whether no station, nor one within 2 km of it, is ever on both sides.
+    least_folds
+        Fewer folds cannot be made.
     inner_folds
         Folds inside each training part, from whose out-of-fold predictions weights and
         intervals come. With few of them members learn from far fewer stations than the
@@ -52,6 +55,7 @@ class Protocol:
     split: Callable[[pd.DataFrame, int, int], tuple[Split, ...]]
     says: str
     separates: bool
+    least_folds: int = 2
     inner_folds: int = 2
 
 
@@ -65,23 +69,30 @@ def split(samples: pd.DataFrame, protocol: str, folds: int, seed: int) -> tuple[
     protocol
         One of `PROTOCOLS`.
     folds
-        Number of splits; ``"holdout"`` has one whatever this says.
+        Number of splits, at least 2, or 1 for ``"time"``; ``"holdout"`` has one whatever
+        number this is.
     seed
         Decides which groups or rows fall together.
 
     Raises
     ------
     RequestError
-        There is no such protocol.
+        There is no such protocol, or `folds` is no number of folds for it.
     SamplesError
         The table has fewer groups than folds, or lacks the column that the protocol
-        splits by.
+        splits by, or has gaps in it.
     """
-    if protocol not in PROTOCOLS:
+    if not isinstance(protocol, str) or protocol not in PROTOCOLS:
         raise RequestError(
             f"there is no protocol {protocol!r}; use one of {', '.join(map(repr, PROTOCOLS))}."
         )
-    return PROTOCOLS[protocol].split(samples, folds, seed)
+    _check_folds(folds, PROTOCOLS[protocol].least_folds)
+    return PROTOCOLS[protocol].split(samples, int(folds), seed)
+
+
+def _check_folds(folds: int, least: int) -> None:
+    if not is_whole(folds) or folds < least:
+        raise RequestError(f"folds is {folds!r}; give a whole number of at least {least}.")
 
 
 def station_groups(samples: pd.DataFrame) -> Integers:
@@ -113,19 +124,30 @@ def _distance_km(places: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(distance)
 
 
-def assign_folds(groups: Integers, folds: int, seed: int) -> Integers:
+def assign_folds(
+    groups: Integers, folds: int, seed: int, called: str = "independent stations or rows"
+) -> Integers:
     """Fold of each row: groups in a seeded random order, each to the smallest fold.
 
     Raises
     ------
+    RequestError
+        There are fewer than 2 folds.
     SamplesError
-        There are fewer groups than folds.
+        There are fewer groups than folds; they are `called` so in the message.
     """
+    _check_folds(folds, 2)
     names, index, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-    if folds < 2 or len(names) < folds:
+    if len(names) < 2:
         raise SamplesError(
-            f"the samples have {len(names)} independent stations or rows for {folds} folds; "
-            f"give more of them, or between 2 and {len(names)} folds."
+            f"cross-validation needs at least 2 {called}, and the samples, or those that a fold "
+            f"learns from, have {len(names)}; give more of them."
+        )
+    if len(names) < folds:
+        fewer = "2 folds" if len(names) == 2 else f"2 to {len(names)} folds"
+        raise SamplesError(
+            f"the samples have {len(names)} {called} for {folds} folds; give more of them, or "
+            f"{fewer}."
         )
     rows = np.zeros(folds, dtype=np.int64)
     fold = np.empty(len(names), dtype=np.int64)
@@ -156,7 +178,7 @@ def _by_network(samples: pd.DataFrame, folds: int, seed: int) -> tuple[Split, ..
     networks = pd.factorize(samples["network"].astype(str))[0].astype(np.int64)
     places = station_groups(samples)
     splits = []
-    for part in _complements(assign_folds(networks, folds, seed), folds):
+    for part in _complements(assign_folds(networks, folds, seed, "networks"), folds):
         near = np.isin(places[part.train], places[part.test])
         splits.append(Split(part.train[~near], part.test))
     return tuple(splits)
@@ -177,18 +199,33 @@ def _forward(samples: pd.DataFrame, folds: int, seed: int) -> tuple[Split, ...]:
             "the samples table has no column 'time', by which this protocol splits; add it or use "
             "protocol='station'."
         )
-    times = pd.to_datetime(samples["time"]).to_numpy("datetime64[ns]").astype(np.int64)
+    times = _moments(samples)
     limits = np.quantile(times, np.linspace(0, 1, folds + 2)[1:-1], method="higher")
     block = np.searchsorted(limits, times, side="right")
-    if folds < 1 or len(np.unique(block)) < folds + 1:
+    if len(np.unique(block)) < folds + 1:
         raise SamplesError(
-            f"the samples span too few moments for {folds} folds forward in time; give a longer "
-            "series or fewer folds."
+            f"the samples span too few moments ({len(np.unique(times))}) for {folds} "
+            + (
+                "folds forward in time; give a longer series or fewer folds."
+                if folds > 1
+                else "fold forward in time; give a longer series."
+            )
         )
     return tuple(
         Split(np.flatnonzero(block < number), np.flatnonzero(block == number))
         for number in range(1, folds + 1)
     )
+
+
+def _moments(samples: pd.DataFrame) -> Integers:
+    """Return the times of the rows in nanoseconds; one without a time is in no season."""
+    times = times_of(samples)
+    if missing := int(times.isna().sum()):
+        raise SamplesError(
+            f"time is missing in {missing} of {len(times)} rows, which the protocol 'time' cannot "
+            "place before or after others; drop them with samples.dropna(subset='time')."
+        )
+    return times.to_numpy("datetime64[ns]").astype(np.int64)
 
 
 def _hold_out(samples: pd.DataFrame, folds: int, seed: int) -> tuple[Split, ...]:
@@ -209,11 +246,15 @@ PROTOCOLS: dict[str, Protocol] = {
         "skill at known stations in a later season, learnt from earlier ones; references of the "
         "past, which need no label, see images of all seasons",
         False,
+        least_folds=1,
     ),
     "random": Protocol(
         _by_row, "the paper's; the same stations on both sides, so optimistic", False
     ),
     "holdout": Protocol(
-        _hold_out, "the paper's 80/20 split; the same stations on both sides, so optimistic", False
+        _hold_out,
+        "the paper's 80/20 split; the same stations on both sides, so optimistic",
+        False,
+        least_folds=1,
     ),
 }

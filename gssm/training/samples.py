@@ -18,6 +18,7 @@ from gssm.training.fitting import station_keys
 from gssm.training.layouts import LAYOUTS, Layout, utc_naive
 from gssm.training.pickled import read_pickled_table
 from gssm.training.published import published_layout
+from gssm.training.sources import record_content, stated_sources
 
 __all__ = ["LAYOUTS", "concat_samples", "feature_matrix", "read_samples", "samples_to_dataset"]
 
@@ -93,6 +94,7 @@ def read_samples(path: str | Path) -> pd.DataFrame:
     _check(table, path)
     table.attrs["source"] = {"name": path.name, "sha256": _sha256(path)}
     table.attrs["level"] = raw.attrs.get("level", layout.level)
+    record_content(table)
     return table
 
 
@@ -145,6 +147,7 @@ def concat_samples(tables: Sequence[pd.DataFrame], level: str = "l2") -> pd.Data
     names = dict.fromkeys(name for table in tables for name in table.columns)
     whole = _in_float32(whole.reindex(columns=list(names)))
     whole.attrs = {"level": level, "sources": [s for table in tables for s in _sources(table)]}
+    record_content(whole)
     return whole
 
 
@@ -160,8 +163,8 @@ def _without_empty(table: pd.DataFrame) -> pd.DataFrame:
 
 def _sources(table: pd.DataFrame) -> list[dict[str, Any]]:
     if "sources" in table.attrs:  # made by concat_samples itself
-        return list(table.attrs["sources"])
-    source = table.attrs.get("source", {"name": None, "sha256": None})
+        return stated_sources(table)
+    (source,) = stated_sources(table) or [{"name": None, "sha256": None}]
     return [{**source, "level": table.attrs["level"], "rows": len(table)}]
 
 

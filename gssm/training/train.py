@@ -14,6 +14,7 @@ from gssm.models.ensemble import Model
 from gssm.physics import WaterCloud
 from gssm.schema import FeatureSpec
 from gssm.training.baselines import BASELINE_SAYS, baselines
+from gssm.training.blank_rows import leave_out_blank
 from gssm.training.card import make_card, model_record
 from gssm.training.crossval import (
     IMPORTANCE,
@@ -25,10 +26,10 @@ from gssm.training.crossval import (
     past_of,
 )
 from gssm.training.figures import card_figures
-from gssm.training.fitting import check_samples, fit_members, warn_of_level
-from gssm.training.presets import PAPER_WEIGHTS, Preset, make_recipe
-from gssm.training.protocols import Split, split
-from gssm.training.provenance import describe_skill, describe_training
+from gssm.training.fitting import check_samples, check_table, fit_members, warn_of_level
+from gssm.training.presets import PAPER_WEIGHTS, Preset, make_recipe, names_of
+from gssm.training.protocols import Split, split, station_groups
+from gssm.training.provenance import Request, describe_skill, describe_training
 
 FOLDS = 5
 PROTOCOL = "station"
@@ -59,7 +60,8 @@ def train(
     Parameters
     ----------
     samples
-        As from `gssm.read_samples`; missing sensors and bands are NaN.
+        As from `gssm.read_samples`; missing sensors and bands are NaN. Rows at which a map
+        would have no value (no radar, water, snow or frozen ground) teach nothing.
     spec
         The features: ``"l2"``, ``"l2-history"``, ``"paper33"`` or a `gssm.FeatureSpec`. The
         references of a history spec come from each station's own rows, unless the table
@@ -69,9 +71,9 @@ def train(
         published ones: hours, gigabytes), ``"tiny"`` (seconds, to try out), another of
         `gssm.training.presets.PRESETS`, or a `gssm.training.presets.Preset`.
     networks
-        Use only rows of these networks.
+        Use only rows of these networks, or of this one.
     members
-        Some of ``random_forest``, ``xgboost``, ``tabnet``; all by default.
+        Some of ``random_forest``, ``xgboost``, ``tabnet``, or one; all by default.
     water_cloud
         Parameters of the Water Cloud Model; the paper's by default.
     seed
@@ -92,21 +94,24 @@ def train(
     Raises
     ------
     SamplesError
-        Too few rows or stations, NaN labels, constant labels, labels in percent, or no
-        row of a network asked for.
+        It is no table, or has too few rows or stations, no radar, NaN labels, constant
+        labels, values in other units, or no row of a network asked for.
     RequestError
-        There is no such preset or member.
+        There is no such preset or member, or a hyper-parameter is out of range.
     """
     tell = progress or _silent
-    names = (networks,) if isinstance(networks, str) else tuple(networks or ())
+    check_table(samples)
+    names = () if networks is None else names_of(networks, "networks")
     chosen = select_networks(samples, names)
     check_samples(chosen)
-    recipe = make_recipe(spec, preset, tuple(members) if members else None, water_cloud, seed)
+    recipe = make_recipe(spec, preset, members, water_cloud, seed)
     warn_of_level(chosen, recipe.spec)
-    provenance: dict[str, Any] = describe_training(chosen, recipe, names)
-    # Refuses too few stations before the long part.
-    splits = split(chosen, PROTOCOL, FOLDS, seed) if evaluate else ()
-    table = past_of(chosen, recipe)
+    # The past first: images without a value of the day still tell of the place.
+    table, _ = leave_out_blank(past_of(chosen, recipe), recipe.water_cloud)
+    provenance: dict[str, Any] = describe_training(
+        samples, table, recipe, Request(names, bool(evaluate))
+    )
+    splits = _held_out(table, recipe.seed) if evaluate else ()
     weights, intervals = {name: PAPER_WEIGHTS[name] for name in recipe.members}, None
     if evaluate:
         predicted = out_of_fold(table, splits, PROTOCOL, recipe, tell)
@@ -129,7 +134,19 @@ def train(
     if not evaluate:
         return model
     tell("writing the card")
-    return replace(model, attachments=attachments(model, table, predicted, splits, seed))
+    return replace(model, attachments=attachments(model, table, predicted, splits, recipe.seed))
+
+
+def _held_out(samples: pd.DataFrame, seed: int) -> tuple[Split, ...]:
+    """Split by station; too few stations are refused before the long part."""
+    stations = len(np.unique(station_groups(samples)))
+    if stations < FOLDS:
+        raise SamplesError(
+            f"the samples have {stations} independent stations (those within 2 km count as one), "
+            f"and the scores of a model need {FOLDS} or more; give rows of more stations, or pass "
+            "evaluate=False for a model without scores and intervals."
+        )
+    return split(samples, PROTOCOL, FOLDS, seed)
 
 
 def attachments(

@@ -14,6 +14,7 @@ import pandas as pd
 
 from gssm.errors import GssmWarning, RequestError
 from gssm.schema import FeatureSpec
+from gssm.training.blank_rows import leave_out_blank
 from gssm.training.crossval import (
     IMPORTANCE,
     INNER_PROTOCOL,
@@ -22,14 +23,15 @@ from gssm.training.crossval import (
     out_of_fold,
     past_of,
 )
-from gssm.training.fitting import check_samples, ensemble_weights
+from gssm.training.fitting import check_samples
 from gssm.training.preset_files import load_preset, save_preset
 from gssm.training.presets import Preset, make_recipe
-from gssm.training.protocols import split
+from gssm.training.protocols import split, station_groups
 from gssm.training.search_spaces import Parameter, resolve_spaces
 from gssm.training.studies import open_storage, open_study, quiet, reasons, trial_table
 from gssm.training.trial_search import held_out_predictions, open_workers, search_all
 from gssm.training.trials import describe_inputs, make_fold
+from gssm.training.weights import ensemble_weights
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -69,9 +71,9 @@ class Tuned:
         For `gssm.train` and `gssm.cross_validate`; members that were not tuned, and all
         that is not searched, are as they were.
     weights
-        Of the tuned members, from their predictions for held-out rows. The best weights on
-        the simplex are the optimum of a convex problem, which is solved exactly
-        (`gssm.training.fitting.simplex_weights`): there is nothing to search.
+        Of the tuned members, from their predictions for held-out rows
+        (`gssm.training.weights.ensemble_weights`). The best weights on the simplex are the
+        optimum of a convex problem, which is solved exactly: there is nothing to search.
         `gssm.train` learns its own in the same way.
     trials
         A row per trial: ``member``, ``number``, ``value`` (mean squared error of held-out
@@ -156,14 +158,14 @@ def tune(
     spaces = resolve_spaces(members)
     check_samples(samples)
     recipe = make_recipe(spec, preset, tuple(spaces), None, seed)
-    splits = split(samples, protocol, budget.folds, seed)
+    table, _ = leave_out_blank(past_of(samples, recipe), recipe.water_cloud)
+    splits = split(table, protocol, budget.folds, seed)
     with quiet(), open_storage(storage) as opened:
         studies: dict[str, Study] = {}
         for member, space in spaces.items():
             inputs = describe_inputs(samples, recipe, member, space, (protocol, len(splits)))
             studies[member] = open_study(opened, storage, f"gssm-{member}", inputs)
         tell_line(f"making the features of {len(splits)} folds")
-        table = past_of(samples, recipe)
         folds = [make_fold(table, part, recipe) for part in splits]
         with open_workers(folds) as workers:
             best = search_all(
@@ -174,7 +176,9 @@ def tune(
                 tell_line("weighing the tuned members")
                 held_out = held_out_predictions(best, recipe, workers)
                 observed = np.concatenate([fold.observed for fold in folds])
-                weights = ensemble_weights(held_out, observed)
+                rows = np.concatenate([part.test for part in splits])
+                groups = station_groups(table)[rows]
+                weights = ensemble_weights(held_out, observed, groups)
         trials = trial_table(studies)
     _warn_of_failures(studies)
     names = {member: study.study_name for member, study in studies.items()}
@@ -223,9 +227,9 @@ def nested_tune(
     names = tuple(resolve_spaces(members))
     check_samples(samples)
     recipe = make_recipe(spec, preset, names, None, seed)
-    splits = split(samples, protocol, budget.folds, seed)
+    table, why = leave_out_blank(past_of(samples, recipe), recipe.water_cloud)
+    splits = split(table, protocol, budget.folds, seed)
     share = None if budget.seconds is None else budget.seconds / len(splits)
-    table = past_of(samples, recipe)
     parts = []
     for number, part in enumerate(splits):
         say = partial(_say, tell_line, f"split {number + 1} of {len(splits)}: ")
@@ -251,6 +255,7 @@ def nested_tune(
     whole.attrs = {IMPORTANCE: mean_importance(importance).to_dict("index")}
     named = replace(recipe, preset=f"tuned from {recipe.preset}")
     describe_predicted(whole, protocol, named, len(splits))
+    whole.attrs |= {"left_out": len(samples) - len(table), "left_out_why": why}
     return whole
 
 

@@ -48,6 +48,17 @@ def test_few_groups_ask_for_more() -> None:
     assert np.mean(by_station.half_width) > np.mean(by_row.half_width)
 
 
+def test_a_station_with_many_rows_counts_like_any_other() -> None:
+    rng = np.random.default_rng(3)
+    sizes = np.array([2000, *[50] * 39])
+    group = np.repeat(np.arange(sizes.size), sizes)
+    predicted = rng.uniform(0.1, 0.3, group.size)
+    # The long series errs by far less than the others.
+    error = rng.normal(0, 1, group.size) * np.where(group == 0, 0.005, 0.05)
+    half = np.mean(fit_intervals(predicted + error, predicted, group).half_width)
+    assert half == pytest.approx(1.645 * 0.05, rel=0.1)
+
+
 @given(
     st.lists(
         st.tuples(st.floats(0, 1, width=32), st.floats(0, 1, width=32)), min_size=1, max_size=200

@@ -116,6 +116,18 @@ def test_every_fit_of_a_history_spec_has_references_that_no_label_changes(
         pd.testing.assert_frame_equal(ours, theirs)
 
 
+def test_rows_that_a_map_leaves_blank_neither_teach_nor_count() -> None:
+    samples = simulated_samples().reset_index(drop=True)
+    spoilt = samples.copy()
+    spoilt.loc[5, "vv"] = np.nan
+    with pytest.warns(GssmWarning, match=r"1 of the \d+ rows are left out.*no radar: 1"):
+        predicted = cross_validate(spoilt, preset="tiny", folds=2, members=("xgboost",))
+    assert predicted.attrs["left_out"] == 1
+    assert predicted.attrs["left_out_why"] == {"no radar": 1}
+    again = cross_validate(samples.drop(index=5), preset="tiny", folds=2, members=("xgboost",))
+    pd.testing.assert_frame_equal(predicted, again)
+
+
 def test_a_table_of_another_level_is_warned_of() -> None:
     samples = simulated_samples()
     samples.attrs["level"] = "l1"

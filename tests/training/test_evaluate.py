@@ -8,7 +8,7 @@ import pytest
 from predicted_tables import predicted_table
 
 from gssm import metrics
-from gssm.errors import GssmWarning, SamplesError
+from gssm.errors import GssmWarning, RequestError, SamplesError
 from gssm.schema import REFERENCES
 from gssm.training.classes import CLASSES, KOPPEN
 from gssm.training.evaluate import (
@@ -21,6 +21,7 @@ from gssm.training.evaluate import (
 )
 from gssm.training.past import with_past
 from gssm.training.presets import WINDOW_DAYS
+from gssm.training.sources import record_content
 from gssm.training.train import train
 from sample_tables import simulated_samples
 
@@ -48,6 +49,42 @@ def test_evaluate_has_a_row_per_member_and_one_for_the_ensemble() -> None:
         evaluate(model, samples.iloc[:0])
 
 
+def test_rows_where_a_map_is_blank_are_not_scored() -> None:
+    samples = simulated_samples()
+    model = train(samples, preset="tiny", members=["xgboost"], evaluate=False)
+    whole = evaluate(model, samples)
+    assert whole.attrs == {"left_out": 0, "left_out_why": {}}
+    # Snow on ten rows, no radar on ten, five of which are the same.
+    blank = samples.assign(s2_mask=np.where(samples.index < 10, np.float32(2), np.float32(0)))
+    blank.loc[5:14, "vv"] = np.nan
+    with pytest.warns(
+        GssmWarning, match=r"15 of the 240 rows are left .* \(no radar: 10, snow_or_frozen: 10\)\."
+    ) as told:
+        table = evaluate(model, blank)
+    assert told[0].filename == __file__
+    assert table.attrs == {"left_out": 15, "left_out_why": {"no radar": 10, "snow_or_frozen": 10}}
+    pd.testing.assert_frame_equal(table, evaluate(model, samples.iloc[15:]))
+    assert (table["N"] == 225).all()
+    with pytest.raises(SamplesError, match=r"no value at any of the 240 rows \(water: 240\)"):
+        evaluate(model, samples.assign(s2_mask=np.float32(1)))
+
+
+def test_what_cannot_be_scored_is_refused() -> None:
+    samples = simulated_samples()
+    model = train(samples, preset="tiny", members=["xgboost"], evaluate=False)
+    radians = samples.assign(incidence_angle=np.deg2rad(samples["incidence_angle"]))
+    for table, says in (
+        (None, "are a NoneType and no table"),
+        (radians, "'incidence_angle' has a median of 0.6.* degree, and 15 to 60 is possible"),
+        (samples.drop(columns="vh"), "no column 'vh'"),
+        (samples.assign(vv=np.nan), "no value in the column 'vv'"),
+    ):
+        with pytest.raises(SamplesError, match=says):
+            evaluate(model, table)
+    with pytest.raises(RequestError, match=r"model is a str; give a gssm\.Model"):
+        evaluate("default", samples)  # type: ignore[arg-type]
+
+
 def test_rows_that_taught_the_model_are_told() -> None:
     samples = simulated_samples()
     samples.attrs["source"] = {"name": "table.csv", "sha256": "abc"}
@@ -60,6 +97,16 @@ def test_rows_that_taught_the_model_are_told() -> None:
         warnings.simplefilter("error")
         evaluate(model, samples[samples["network"] == "NETB"])
         samples.attrs["source"] = {"name": "another.csv", "sha256": "def"}
+        evaluate(model, samples)
+
+
+def test_rows_of_a_filtered_table_that_taught_the_model_are_told() -> None:
+    samples = simulated_samples()
+    samples.attrs["source"] = {"name": "table.csv", "sha256": "abc"}
+    record_content(samples)
+    model = train(samples.iloc[:200], preset="tiny", members=["xgboost"], evaluate=False)
+    assert model.provenance["training"]["table_sha256"] is None
+    with pytest.warns(GssmWarning, match="240 of the 240 rows are of the table"):
         evaluate(model, samples)
 
 

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, fields, replace
+import math
+import sys
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -11,32 +13,34 @@ from hypothesis import strategies as st
 
 from gssm.errors import RequestError, StoreExistsError, StoreWriteError
 from gssm.training.preset_files import load_preset, save_preset
-from gssm.training.presets import PRESETS, Preset
-
-VALUES = {
-    "int": st.integers(0, 10**6),
-    "float": st.floats(allow_nan=False, allow_infinity=False),
-    "int | None": st.none() | st.integers(0, 10**6),
-    "float | None": st.none() | st.floats(allow_nan=False, allow_infinity=False),
-}
+from gssm.training.presets import PRESETS, RANGES, Preset, Range
 
 
-def params(kind: type) -> st.SearchStrategy[Any]:
-    return st.builds(kind, **{f.name: VALUES[str(f.type)] for f in fields(kind)})
+def values(hint: Any, allowed: Range) -> st.SearchStrategy[Any]:
+    """Every value that a hyper-parameter may have."""
+    kinds = get_args(hint) or (hint,)
+    if int in kinds:
+        found: st.SearchStrategy[Any] = st.integers(int(allowed.low), 10**6)
+    else:
+        top = min(allowed.high, sys.float_info.max)
+        found = st.floats(allowed.low, top, exclude_min=allowed.above)
+    return st.none() | found if type(None) in kinds else found
 
 
-@st.composite
-def presets(draw: st.DrawFn) -> Preset:
-    start = PRESETS["default"]
-    values = {
-        f.name: draw(VALUES[f.type] if f.type in VALUES else params(type(getattr(start, f.name))))
-        for f in fields(Preset)
+def records(kind: type) -> st.SearchStrategy[Any]:
+    given = {
+        name: records(hint) if hint in RANGES else values(hint, RANGES[kind][name])
+        for name, hint in get_type_hints(kind).items()
     }
-    return Preset(**values)
+    return st.builds(kind, **given)
+
+
+def has_layers(preset: Preset) -> bool:
+    return preset.tabnet.n_independent + preset.tabnet.n_shared > 0
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
-@given(preset=presets())
+@given(preset=records(Preset).filter(has_layers))
 def test_what_is_saved_is_read_again(tmp_path: Path, preset: Preset) -> None:
     save_preset(tmp_path / "preset.json", preset, overwrite=True)
     assert load_preset(tmp_path / "preset.json") == preset
@@ -67,6 +71,8 @@ TABNET = asdict(PRESETS["tiny"].tabnet)
         (content(tabnet={**TABNET, "gamma": "1.3"}), "gamma is '1.3', which is not float"),
         (content(tabnet={**TABNET, "gamma": None}), "gamma is None, which is not float"),
         (content(blanked_copies=True), "blanked_copies is True, which is not int"),
+        (content(tabnet={**TABNET, "epochs": 0}), r"tabnet.epochs of preset.json is 0; give a wh"),
+        (content(window_days=-1), "window_days of preset.json is -1.0; give a number of at least"),
         (content(version=2), "version 2 and this gssm reads version 1"),
         ({"trees": 5}, "is no preset of gssm; give a file written by save_preset"),
         ([1], "is no preset of gssm"),
@@ -77,6 +83,14 @@ def test_what_is_no_preset_is_refused(tmp_path: Path, found: Any, message: str) 
     path.write_text(json.dumps(found))
     with pytest.raises(RequestError, match=message):
         load_preset(path)
+
+
+@pytest.mark.parametrize("value", [math.nan, -1.0, "3"])
+def test_what_could_not_be_read_again_is_not_saved(tmp_path: Path, value: Any) -> None:
+    wrong = replace(PRESETS["tiny"], window_days=value)
+    with pytest.raises(RequestError, match="window_days of the preset is"):
+        save_preset(tmp_path / "preset.json", wrong)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("data", [b"{", b"\xff\xfe", b'{"format": NaN}'])

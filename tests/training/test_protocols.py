@@ -50,8 +50,10 @@ def test_networks_are_held_out_whole() -> None:
     for part in split(samples, "network", FOLDS, seed=0):
         train, test = (set(samples["network"].iloc[rows]) for rows in (part.train, part.test))
         assert not train & test
-    with pytest.raises(SamplesError, match="2 independent stations or rows for 3 folds"):
+    with pytest.raises(SamplesError, match=r"2 networks for 3 folds; .* or 2 folds\."):
         split(samples, "network", 3, seed=0)
+    with pytest.raises(SamplesError, match=r"at least 2 networks, and the samples.* have 1;"):
+        split(samples.assign(network="NETA"), "network", 2, seed=0)
     with pytest.raises(SamplesError, match="no column 'network'"):
         split(samples.drop(columns="network"), "network", 2, seed=0)
 
@@ -69,6 +71,34 @@ def test_time_goes_forward_and_keeps_moments_together() -> None:
         split(samples.drop(columns="time"), "time", 2, seed=0)
 
 
+def test_a_row_without_a_time_is_in_no_season() -> None:
+    samples = simulated_samples()
+    gaps = samples.assign(time=samples["time"].where(samples.index > 2))
+    with pytest.raises(SamplesError, match=r"time is missing in 3 of 240 rows.*dropna"):
+        split(gaps, "time", 2, seed=0)
+    assert len(split(gaps, "station", 2, seed=0)) == 2
+    with pytest.raises(SamplesError, match="'time' of the samples table holds what is no time"):
+        split(samples.assign(time="x"), "time", 2, seed=0)
+    with pytest.raises(SamplesError, match=r"\(1\) for 1 fold forward in time; give a longer"):
+        split(samples.assign(time=pd.Timestamp("2020-01-01")), "time", 1, seed=0)
+
+
+@pytest.mark.parametrize("folds", ["5", 2.0, True, None, 0, -1])
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_folds_that_are_no_number_of_folds_are_refused(protocol: str, folds: object) -> None:
+    with pytest.raises(RequestError, match=r"folds is .*; give a whole number of at least [12]\."):
+        split(simulated_samples(), protocol, folds, seed=0)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_the_fewest_folds(protocol: str) -> None:
+    least = PROTOCOLS[protocol].least_folds
+    assert len(split(simulated_samples(), protocol, np.int64(least), seed=0)) == least
+    if least > 1:
+        with pytest.raises(RequestError, match="folds is 1; give a whole number of at least 2"):
+            split(simulated_samples(), protocol, 1, seed=0)
+
+
 def test_hold_out_is_a_fifth_once() -> None:
     (part,) = split(simulated_samples(), "holdout", 5, seed=0)
     assert len(part.test) == round(0.2 * 240)
@@ -78,6 +108,8 @@ def test_hold_out_is_a_fifth_once() -> None:
 def test_unknown_protocol_lists_those_available() -> None:
     with pytest.raises(RequestError, match=r"'lunar'; use one of 'station', 'network', 'time'"):
         split(simulated_samples(), "lunar", 5, seed=0)
+    with pytest.raises(RequestError, match="there is no protocol None"):
+        split(simulated_samples(), None, 5, seed=0)  # type: ignore[arg-type]
 
 
 def test_neighbours_share_a_group() -> None:
@@ -104,3 +136,19 @@ def test_folds_are_seeded_balanced_and_enough() -> None:
     assert np.bincount(fold).min() > 0.5 * np.bincount(fold).max()
     with pytest.raises(SamplesError, match="2 independent stations or rows for 5 folds"):
         assign_folds(np.array([1, 1, 2]), 5, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("groups", "says"),
+    [
+        ([], r"at least 2 independent stations or rows, and .* have 0; give more of them\."),
+        ([1, 1], r"at least 2 independent stations or rows, and .* have 1; give more of them\."),
+        ([1, 2], r"have 2 independent .* for 5 folds; give more of them, or 2 folds\."),
+        ([1, 2, 3], r"have 3 independent .* for 5 folds; give more of them, or 2 to 3 folds\."),
+    ],
+)
+def test_too_few_groups_are_told_as_many_folds_as_there_can_be(
+    groups: list[int], says: str
+) -> None:
+    with pytest.raises(SamplesError, match=says):
+        assign_folds(np.array(groups, dtype=np.int64), 5, seed=0)

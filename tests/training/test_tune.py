@@ -23,10 +23,11 @@ from gssm.training import crossval, fitting, trial_search, trials
 from gssm.training import tune as tune_module
 from gssm.training.crossval import cross_validate
 from gssm.training.presets import PRESETS, make_recipe
-from gssm.training.protocols import split
+from gssm.training.protocols import split, station_groups
 from gssm.training.search_spaces import Between, OneOf, Parameter
 from gssm.training.trials import median_limits
 from gssm.training.tune import Budget, Tuned, load_preset, nested_tune, save_preset, tune
+from gssm.training.weights import ensemble_weights
 from sample_tables import simulated_samples
 
 FOREST = {"random_forest": (Between("min_samples_leaf", 2, 20), Between("max_features", 0.1, 1.0))}
@@ -111,7 +112,8 @@ def test_a_trial_has_the_value_that_cross_validation_finds(tuned: Tuned) -> None
             error = rmse(observed, predicted[member].to_numpy(np.float64))
             assert math.sqrt(value) == pytest.approx(error, rel=1e-6)
     members = {name: predicted[name].to_numpy(np.float64) for name in tuned.weights}
-    assert tuned.weights == pytest.approx(fitting.ensemble_weights(members, observed), abs=1e-5)
+    expected = ensemble_weights(members, observed, station_groups(simulated_samples()))
+    assert tuned.weights == pytest.approx(expected, abs=1e-5)
     assert sum(tuned.weights.values()) == pytest.approx(1, abs=1e-5)
 
 
@@ -582,6 +584,8 @@ def test_nested_tuning_sees_no_row_that_it_predicts(
         "folds": 2,
         "spec": "l2",
         "preset": "tuned from tiny",
+        "left_out": 0,
+        "left_out_why": {},
     }
     assert predicted.attrs["importance"].keys() == plain.attrs["importance"].keys()
     sample = next(iter(predicted.attrs["importance"].values()))
