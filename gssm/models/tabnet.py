@@ -10,15 +10,13 @@ import threading
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gssm.errors import BundleError
-
-if TYPE_CHECKING:
-    import torch
+from gssm.models.tabnet_fold import Folded, fold
 
 Float32Array = NDArray[np.float32]
 
@@ -32,9 +30,6 @@ TOGETHER = 0.1
 # order, and the value of a pixel would depend on the chunk that it is in. Large enough
 # to amortise torch, small enough for the cache.
 BATCH = 1024
-# Evaluation normalises by stored statistics, so the ghost batches of training only
-# cost time there.
-NO_GHOST_BATCHES = 1 << 30
 # torch has one random generator per process: two fits in threads would share it.
 _FITTING = threading.Lock()
 # What fixes the network's layers; all that a manifest can say of it.
@@ -138,27 +133,40 @@ class TabNet:
     scaling: Scaling
     state: Mapping[str, NDArray[Any]]
     shape: Mapping[str, Any]
-    network: torch.nn.Module = field(init=False, repr=False)
+    folded: Folded = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Build the network."""
-        object.__setattr__(self, "network", _rebuild(self.scaling, self.state, self.shape))
+        """Fold the network, which also checks that its weights have its shape."""
+        try:
+            folded = fold(self.state, self.shape, self.scaling.input_dim)
+        except (LookupError, TypeError, ValueError) as error:
+            raise BundleError(
+                "the weights of the TabNet member do not fit its shape in the manifest; "
+                "take an intact copy of the bundle."
+            ) from error
+        object.__setattr__(self, "folded", folded)
 
     def predict(self, features: Float32Array) -> Float32Array:
         """Prediction, float32 (n,), for float32 features (n, k); NaN is missing."""
         import torch
 
+        # Here, not above: numba takes longer to import than most scripts to run.
+        from gssm.models.tabnet_kernels import standardize
+
         _single_thread()
+        features = np.ascontiguousarray(features, dtype=np.float32)
         result = np.empty(len(features), dtype=np.float32)
-        mean, scale = self.scaling.target
+        known, folded = self.scaling, self.folded
+        mean, scale = known.target
+        learnt = (known.median, known.mean, known.scale, np.float32(CLIP), known.indicators)
+        inputs = torch.zeros((BATCH, known.input_dim))
         for start in range(0, len(features), BATCH):
-            rows = slice(start, start + BATCH)
-            inputs = self.scaling.inputs(features[rows])
-            padded = np.zeros((BATCH, inputs.shape[1]), np.float32)
-            padded[: len(inputs)] = inputs
+            rows = features[start : start + BATCH]
+            into = inputs.numpy()[: len(rows)]
+            standardize(rows, *learnt, folded.gain, folded.offset, into)
             with torch.inference_mode():
-                output, _ = self.network(torch.from_numpy(padded))
-            result[rows] = output[: len(inputs), 0].numpy() * scale + mean
+                output = folded.predict(inputs)
+            result[start : start + BATCH] = output[: len(rows)].numpy() * scale + mean
         return result
 
     @property
@@ -247,32 +255,6 @@ def _train(
         )
     state = regressor.network.state_dict()
     return {name: tensor.detach().numpy().copy() for name, tensor in state.items()}
-
-
-def _rebuild(
-    scaling: Scaling, state: Mapping[str, NDArray[Any]], shape: Mapping[str, Any]
-) -> torch.nn.Module:
-    import torch
-    from pytorch_tabnet.tab_network import TabNet as Network
-
-    # The initial weights are thrown away, and must not disturb a fit in another thread.
-    with _FITTING, torch.random.fork_rng(devices=[]):
-        network: torch.nn.Module = Network(
-            scaling.input_dim,
-            1,
-            virtual_batch_size=NO_GHOST_BATCHES,
-            group_attention_matrix=torch.eye(scaling.input_dim),
-            **{name: shape[name] for name in SHAPE},
-        )
-    tensors = {name: torch.from_numpy(np.array(value)) for name, value in state.items()}
-    try:
-        network.load_state_dict(tensors, strict=True)
-    except RuntimeError as error:
-        raise BundleError(
-            "the weights of the TabNet member do not fit its shape in the manifest; "
-            "take an intact copy of the bundle."
-        ) from error
-    return network.eval()
 
 
 def _single_thread() -> None:
