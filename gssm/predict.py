@@ -22,11 +22,14 @@ if TYPE_CHECKING:
     from gssm.models.ensemble import Model
 
 FloatArray = np.ndarray[Any, np.dtype[np.float32]]
+IntArray = np.ndarray[Any, np.dtype[np.intp]]
 
 NEED_ANGLE = {"incidence_angle", "vv_soil", "vh_soil"}
 
 # Rows scored at once: bounds the memory of a block whatever its size.
 ROWS = 65_536
+# Rows that become a matrix together: all their columns fit into the cache.
+TILE = 1024
 
 
 def predict(
@@ -139,29 +142,50 @@ def score_block(
         float32 of shape ``(len(names), *block)``; flags are small enough to be exact.
     """
     shape = np.broadcast_shapes(flags.shape, *(b.shape for b in blocks))
-    vv, vh, *features = (np.broadcast_to(b, shape) for b in blocks)
+    vv, vh, *features = blocks
     result = np.full((len(names), *shape), np.nan, np.float32)
     flags = np.broadcast_to(flags, shape)
     if "quality_flag" in names:
         result[names.index("quality_flag")] = flags
     scorable = np.isfinite(vv) & np.isfinite(vh) & (flags & quality.NO_VALUE == 0)
-    where = np.flatnonzero(scorable)
+    where = np.flatnonzero(np.broadcast_to(scorable, shape))
     if where.size == 0:
         return result
     model = ref.load()
     flat = result.reshape(len(names), -1)
     for start in range(0, where.size, ROWS):
         rows = where[start : start + ROWS]
-        index = np.unravel_index(rows, shape)
-        table = np.stack([f[index] for f in features], axis=1)
-        for column, name in enumerate(model.spec.features):
-            schema.refuse_implausible(table[:, column], name)
+        columns = [_pick(feature, rows, shape) for feature in features]
+        for column, name in zip(columns, model.spec.features, strict=True):
+            schema.refuse_implausible(column, name)
+        table = _as_rows(columns)
         scores = model.score(table)
         scores[UNCERTAINTY] = model.uncertainty(scores[TARGET])
-        scores["quality_flag"] = (flags[index] | model.flags(table)).astype(np.float32)
+        scores["quality_flag"] = (_pick(flags, rows, shape) | model.flags(table)).astype(np.float32)
         for output, name in enumerate(names):
             flat[output, rows] = scores[name]
     return result
+
+
+def _pick(block: np.ndarray[Any, Any], rows: IntArray, shape: tuple[int, ...]) -> Any:
+    """Values at flat indices into the shape that a block broadcasts to."""
+    if block.ndim == len(shape) and block.shape in (shape, (1, *shape[1:])):
+        flat = block.reshape(-1)
+        first, last = int(rows[0]), int(rows[-1])
+        whole = last - first == rows.size - 1  # nothing is left out in between
+        if whole and first // flat.size == last // flat.size:
+            return flat[first % flat.size :][: rows.size]
+        return flat[rows % flat.size]  # a block of one time is the same at every time
+    return np.broadcast_to(block, shape)[np.unravel_index(rows, shape)]
+
+
+def _as_rows(columns: list[FloatArray]) -> FloatArray:
+    """Stack columns to (n, k), as many rows at a time as the cache holds."""
+    table = np.empty((columns[0].size, len(columns)), np.float32)
+    for start in range(0, len(table), TILE):
+        part = slice(start, start + TILE)
+        np.stack([column[part] for column in columns], axis=1, out=table[part])
+    return table
 
 
 def _labelled(

@@ -3,6 +3,8 @@ import pickle
 import numpy as np
 import pytest
 import xarray as xr
+from hypothesis import given
+from hypothesis import strategies as st
 from training.sample_tables import simulated_samples
 
 import gssm
@@ -10,6 +12,7 @@ from cubes import make_cube
 from gssm import quality, schema
 from gssm.errors import BundleError, CubeError
 from gssm.physics import WaterCloud
+from gssm.predict import _pick
 from helpers import no_compute
 
 CUBE = make_cube()
@@ -251,3 +254,21 @@ def test_a_cube_that_is_no_map_is_refused(case, chunks):
     change, says = SHAPES[case]
     with pytest.raises(CubeError, match=says):
         gssm.predict(change(CUBE if chunks is None else CUBE.chunk(chunks)))
+
+
+@given(
+    st.lists(st.integers(1, 6), min_size=1, max_size=3),
+    st.integers(0, 7),
+    st.booleans(),
+    st.integers(0, 2**32 - 1),
+)
+def test_values_are_picked_as_from_the_whole_block(sizes, kept, gaps, seed):
+    shape, rng = tuple(sizes), np.random.default_rng(seed)
+    count = int(np.prod(shape))
+    small = tuple(n if kept >> axis & 1 else 1 for axis, n in enumerate(shape))
+    block = rng.normal(size=small)
+    size = int(rng.integers(1, count + 1))
+    start = int(rng.integers(0, count - size + 1))
+    rows = np.sort(rng.permutation(count)[:size]) if gaps else np.arange(start, start + size)
+    expected = np.broadcast_to(block, shape).reshape(-1)[rows]
+    np.testing.assert_array_equal(_pick(block, rows, shape), expected)
