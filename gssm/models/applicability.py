@@ -390,10 +390,6 @@ def _search(
 @cache
 def _compiled() -> Callable[..., Any]:
     # Here, not above: numba takes longer to import than most scripts to run.
-    import numba
+    from gssm.models.compiled import compiled
 
-    try:
-        return numba.njit(nogil=True, cache=True)(_search)
-    # numba raises this where neither the package nor the home folder can be written.
-    except RuntimeError:
-        return numba.njit(nogil=True)(_search)
+    return compiled(_search)

@@ -1,15 +1,21 @@
-"""Gradient-boosted trees: XGBoost, saved as UBJ and read without pickle."""
+"""Gradient-boosted trees: trained by XGBoost, saved as UBJ, read without pickle.
+
+Traversed by the compiled loops of the forest: XGBoost itself is needed to train only.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gssm.errors import BundleError
+from gssm.models import ubj
+from gssm.models.trees import Trees, order_keys, pack
 
 if TYPE_CHECKING:
     import xgboost
@@ -32,31 +38,41 @@ class BoostingParams:
 
 @dataclass(frozen=True)
 class Boosting:
-    """A booster, kept with the bytes that it was read from."""
+    """Boosted trees, kept with the bytes that they were read from."""
 
     ubj: bytes = field(repr=False)
-    booster: xgboost.Booster = field(init=False, repr=False, compare=False)
+    trees: Trees = field(init=False, repr=False, compare=False)
+    base: float = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Read the bytes."""
-        import xgboost
-
-        # A UBJ model is an object; anything else never reaches XGBoost's readers.
+        # A UBJ model is an object; anything else is not worth reading.
         if not self.ubj.startswith(b"{"):
             raise BundleError(
                 "the XGBoost member of this model is not UBJ; take an intact copy of the bundle."
             )
+        trees, base = read_trees(self.ubj)
+        object.__setattr__(self, "trees", trees)
+        object.__setattr__(self, "base", base)
+
+    @cached_property
+    def booster(self) -> xgboost.Booster:
+        """The same model as XGBoost's own object, for one thread."""
+        import xgboost
+
         booster = xgboost.Booster()
         booster.load_model(bytearray(self.ubj))
-        # Once, here: set_param is not safe while other threads predict, and Dask owns
-        # the cores.
+        # Once, here: set_param is not safe while other threads use the booster.
         booster.set_param({"nthread": 1})
-        object.__setattr__(self, "booster", booster)
+        return booster
 
     def predict(self, features: Float32Array) -> Float32Array:
         """Prediction, float32 (n,), for float32 features (n, k); NaN is missing."""
-        features = np.ascontiguousarray(features, dtype=np.float32)
-        return np.asarray(self.booster.inplace_predict(features), dtype=np.float32)
+        # Here, not above: numba takes longer to import than most scripts to run.
+        from gssm.models.traverse import sums
+
+        # float32 from tree to tree, as XGBoost adds.
+        return np.asarray(sums(self.trees, features, self.base, np.float32))
 
     def gains(self, features: int) -> NDArray[np.float64]:
         """Mean gain of the splits on each of so many features, (features,); 0 if never used."""
@@ -78,6 +94,67 @@ class Boosting:
     def from_bytes(cls, data: bytes, params: Mapping[str, Any]) -> Boosting:
         """Inverse of `to_bytes`."""
         return cls(data)
+
+
+def read_trees(data: bytes) -> tuple[Trees, float]:
+    """Read the trees of a UBJ model of XGBoost, and what their sum begins with.
+
+    Raises
+    ------
+    BundleError
+        The bytes are damaged, or the model is no plain regression by trees.
+    """
+    model = ubj.decode(data)
+    try:
+        learner = model["learner"]
+        booster, shape = learner["gradient_booster"], learner["learner_model_param"]
+        trees = booster["model"]["trees"]
+        plain = (
+            booster["name"] == "gbtree"
+            and learner["objective"]["name"] == "reg:squarederror"
+            and int(shape.get("num_target", 1)) == 1
+            and len(trees) > 0
+            and not any(len(tree["categories"]) for tree in trees)
+        )
+        base = float(str(shape["base_score"]).strip("[]"))
+        packed = _pack(trees) if plain else None
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BundleError(
+            f"the XGBoost member of this model lacks what a model has ({error!r}); "
+            "take an intact copy of the bundle."
+        ) from error
+    if packed is None:
+        raise BundleError(
+            "the XGBoost member of this model is not a regression by numeric trees "
+            "(gbtree, reg:squarederror, one target); train it with gssm.train."
+        )
+    return packed, base
+
+
+def _pack(trees: list[dict[str, Any]]) -> Trees:
+    columns = {
+        name: np.concatenate([np.asarray(tree[name]) for tree in trees])
+        for name in (
+            *("left_children", "right_children", "split_indices"),
+            *("split_conditions", "default_left"),
+        )
+    }
+    sizes = [len(tree["left_children"]) for tree in trees]
+    roots = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    # Children are counted within their tree, and a leaf has none.
+    shift = np.repeat(roots, sizes)
+    leaf = columns["left_children"] < 0
+    conditions = columns["split_conditions"].astype(np.float32)
+    return pack(
+        feature=np.where(leaf, -1, columns["split_indices"]),
+        # Strictly below the condition goes left: the largest key that does is one less.
+        key=order_keys(conditions) - np.int32(1),
+        left=columns["left_children"] + shift,
+        right=columns["right_children"] + shift,
+        missing_left=columns["default_left"],
+        value=conditions,
+        roots=roots,
+    )
 
 
 def fit(

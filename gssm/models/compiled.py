@@ -18,7 +18,11 @@ def compiled(kernel: Callable[..., Any], fastmath: set[str] | None = None) -> Ca
     fastmath
         LLVM flags that may change a sum in its last digit; none by default.
     """
-    options: dict[str, Any] = {"nogil": True, "fastmath": fastmath or False}
+    options: dict[str, Any] = {
+        "nogil": True,
+        "error_model": "numpy",
+        "fastmath": fastmath or False,
+    }
     try:
         return numba.njit(kernel, cache=True, **options)  # type: ignore[no-any-return]
     # numba raises this where neither the package nor the home folder can be written.

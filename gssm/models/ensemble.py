@@ -133,7 +133,7 @@ class Model:
             )
         if not len(features):  # dask infers with empty blocks, which torch refuses
             return {name: np.empty(0, np.float32) for name in (TARGET, *self.members)}
-        # XGBoost refuses a whole block for one infinite value; it is as good as missing.
+        # An infinite value is as good as missing, for every member alike.
         features = np.where(np.isfinite(features), features, np.float32(np.nan))
         scores = {name: member.predict(features) for name, member in self.members.items()}
         mean = np.zeros(len(features), dtype=np.float64)

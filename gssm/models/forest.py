@@ -1,19 +1,19 @@
 """Random Forest as flat arrays.
 
-Trained by scikit-learn, exported to arrays, saved as safetensors and traversed by a
-small compiled kernel: no pickle, no scikit-learn version to match, one thread.
+Trained by scikit-learn, exported to arrays, saved as safetensors and traversed by
+compiled loops: no pickle, no scikit-learn version to match, one thread.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gssm.errors import BundleError
+from gssm.models.trees import Trees, order_keys, pack
 
 if TYPE_CHECKING:
     from sklearn.ensemble import RandomForestRegressor
@@ -64,19 +64,21 @@ class Forest:
     value: NDArray[np.float32]
     roots: NDArray[np.int32]
 
+    trees: Trees = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Pack the trees; arrays that are none are refused."""
+        arrays = {item.name: getattr(self, item.name) for item in STORED}
+        key = order_keys(arrays.pop("threshold"))
+        object.__setattr__(self, "trees", pack(key=key, **arrays))
+
     def predict(self, features: Float32Array) -> Float32Array:
         """Mean of the trees, float32 (n,), for float32 features (n, k); NaN is missing."""
         # Here, not above: numba takes longer to import than most scripts to run.
-        from gssm.models.traverse import traverse
+        from gssm.models.traverse import sums
 
-        features = np.ascontiguousarray(features, dtype=np.float32)
-        if features.ndim != 2 or features.shape[1] <= self.feature.max(initial=LEAF):
-            raise ValueError(
-                f"features have shape {features.shape} and the forest reads column "
-                f"{self.feature.max()}; give the columns of the model's own spec."
-            )
-        arrays = (getattr(self, field.name) for field in fields(self))
-        return np.asarray(traverse(features, *arrays))
+        total = sums(self.trees, features, 0.0, np.float64)
+        return np.asarray(total / self.roots.size, np.float32)
 
     @property
     def params(self) -> dict[str, Any]:
@@ -87,7 +89,7 @@ class Forest:
         """Return the arrays as safetensors."""
         from safetensors.numpy import save
 
-        return bytes(save({field.name: getattr(self, field.name) for field in fields(self)}))
+        return bytes(save({item.name: getattr(self, item.name) for item in STORED}))
 
     @classmethod
     def from_bytes(cls, data: bytes, params: Mapping[str, Any]) -> Forest:
@@ -95,26 +97,11 @@ class Forest:
         from safetensors.numpy import load
 
         arrays = load(data)
-        forest = cls(**{field.name: arrays[field.name] for field in fields(cls)})
-        forest._check()
-        return forest
+        return cls(**{item.name: arrays[item.name] for item in STORED})
 
-    def _check(self) -> None:
-        nodes = np.arange(self.feature.size)
-        inner = self.feature >= 0
-        # Children behind their parent: the traversal always ends, and never outside.
-        ordered = all(
-            child.shape == self.feature.shape
-            and bool(np.all(child[inner] > nodes[inner]))
-            and bool(np.all(child[inner] < nodes.size))
-            for child in (self.left, self.right)
-        )
-        sizes = {self.threshold.size, self.missing_left.size, self.value.size, nodes.size}
-        rooted = self.roots.size > 0 and self.roots.min() >= 0 and self.roots.max() < nodes.size
-        if not (ordered and rooted and len(sizes) == 1):
-            raise BundleError(
-                "the forest of this model is not a set of trees; take an intact copy of the bundle."
-            )
+
+# What is stored, under these names.
+STORED = tuple(item for item in fields(Forest) if item.init)
 
 
 def fit(features: Float32Array, target: Float32Array, params: ForestParams, seed: int) -> Forest:
