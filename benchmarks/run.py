@@ -1,7 +1,7 @@
 """Speed and memory, as ratios where a machine's noise would blur a number.
 
-    python benchmarks/run.py            # everything, a few minutes
-    python benchmarks/run.py import     # one of: import, graph, memory
+    python benchmarks/run.py            # everything, a quarter of an hour
+    python benchmarks/run.py import     # some of: import, graph, memory, score, line
 
 Each line says what was measured, the figure and the limit it is held against.
 """
@@ -117,17 +117,33 @@ def _score(size: int) -> tuple[float, float]:
     return seconds, gigabytes
 
 
+def score() -> Iterator[Line]:
+    """Score with every member, beside the libraries that trained them."""
+    import engine
+
+    yield from engine.lines()
+
+
+def whole_line() -> Iterator[Line]:
+    """Run from COG to Zarr on a simulated scene."""
+    import line
+
+    yield from line.simulated()
+
+
 BENCHMARKS: dict[str, Callable[[], Iterator[Line]]] = {
     "import": import_time,
     "graph": graph,
     "memory": memory,
+    "score": score,
+    "line": whole_line,
 }
 
 
 def main(names: list[str]) -> None:
     for name in names or BENCHMARKS:
         for what, figure, limit in BENCHMARKS[name]():
-            print(f"{what:<48} {figure:>12}   {limit}", flush=True)
+            print(f"{what:<66} {figure:>12}   {limit}", flush=True)
 
 
 if __name__ == "__main__":

@@ -70,6 +70,8 @@ def map_kernel(
 
 def _full_rank(array: xr.DataArray, template: xr.DataArray) -> xr.DataArray:
     """Give an array every dimension of the template, of length 1 where it has none."""
+    if array.dims == template.dims and array.chunks == template.chunks:
+        return array
     missing = [d for d in template.dims if d not in array.dims]
     full = array.expand_dims(missing).transpose(*template.dims)
     if template.chunks is None:

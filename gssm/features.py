@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -53,19 +54,29 @@ def build_features(
     """
     spec = schema.resolve_spec(spec)
     schema.check(cube, schema.BACKSCATTER)
-    features = {name: _feature(cube, name, water_cloud or WaterCloud()) for name in spec.features}
+    water_cloud, missing = water_cloud or WaterCloud(), _missing(cube)
+    features = {name: _feature(cube, name, water_cloud, missing) for name in spec.features}
     coords = {k: v for k, v in cube.coords.items() if k in cube.dims or k == "spatial_ref"}
     return xr.Dataset(features, coords=coords, attrs={**cube.attrs, "feature_spec": spec.name})
 
 
-def _feature(cube: xr.Dataset, name: str, water_cloud: WaterCloud) -> xr.DataArray:
+def _feature(
+    cube: xr.Dataset, name: str, water_cloud: WaterCloud, missing: Callable[[], xr.DataArray]
+) -> xr.DataArray:
     rule = next((r for r in RULES.get(name, ()) if all(n in cube for n in r.needs)), None)
     if name in cube and not (rule and name in OF_THE_MODEL):
         array = cube[name]
     else:
-        array = rule.make(cube, water_cloud) if rule else xr.full_like(cube["vv"], np.nan)
-    array = array.astype(np.float32, copy=False).rename(name).drop_attrs()
-    return array.assign_attrs(schema.VARIABLES[name].attrs)
+        array = rule.make(cube, water_cloud) if rule else missing()
+    # A shallow copy: xarray's drop_attrs makes every coordinate anew, half of planning.
+    array = array.astype(np.float32, copy=False).rename(name).copy(deep=False)
+    array.attrs = schema.VARIABLES[name].attrs
+    return array
+
+
+def _missing(cube: xr.Dataset) -> Callable[[], xr.DataArray]:
+    """Make the values of a feature that cannot be made, once for all of them."""
+    return cache(lambda: xr.full_like(cube["vv"], np.nan))
 
 
 def comparable(cube: xr.Dataset, base: str, water_cloud: WaterCloud | None = None) -> xr.DataArray:
@@ -74,12 +85,12 @@ def comparable(cube: xr.Dataset, base: str, water_cloud: WaterCloud | None = Non
     Radar is normalised to 40 degrees of incidence, so that all orbits share the
     references; optical bases are as they are. Lazy where the cube is lazy.
     """
-    water_cloud = water_cloud or WaterCloud()
-    values = _feature(cube, base, water_cloud)
+    water_cloud, missing = water_cloud or WaterCloud(), _missing(cube)
+    values = _feature(cube, base, water_cloud, missing)
     slope = physics.INCIDENCE_SLOPES.get(base)
     if slope is None:
         return values
-    angle = _feature(cube, "incidence_angle", water_cloud)
+    angle = _feature(cube, "incidence_angle", water_cloud, missing)
     normalised = elementwise(physics.normalize_incidence, values, angle, slope=slope)
     return normalised.rename(base).assign_attrs(values.attrs)
 

@@ -35,3 +35,4 @@ class TaskProgress(Callback):
 
     def _finish(self, dsk: Any, state: Any, errored: bool) -> None:
         self._progress.stop()
+        self._progress.remove_task(self._task)  # a long job computes part after part

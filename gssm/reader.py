@@ -7,7 +7,8 @@ import sys
 import threading
 import time
 import warnings
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import cachetools
 import numpy as np
@@ -27,11 +28,20 @@ from gssm.errors import GssmWarning
 from gssm.grid import geographic_bounds, intersects
 from gssm.layers import Layer, Source
 from gssm.sign import signed
-from gssm.warp import TOLERANCE, needs_masking, warp_masked
+from gssm.warp import TOLERANCE, is_parallel, needs_masking, read_parallel, warp_masked
 
 FloatArray = np.ndarray[Any, np.dtype[np.float32]]
 ByteArray = np.ndarray[Any, np.dtype[np.uint8]]
 IndexArray = np.ndarray[Any, np.dtype[np.uint16]]
+
+
+class Choice(NamedTuple):
+    """Per pixel, the index of its image and the category of its mask; and all indices."""
+
+    chosen: IndexArray
+    category: ByteArray
+    used: tuple[int, ...]
+
 
 # Marks a pixel whose image could not be read, until `gssm.load` turns it into NaN and
 # `read_failed`: NaN alone could not be told from no data.
@@ -43,7 +53,8 @@ NO_SOURCE = 65535
 # What rasterio raises for a file that cannot be read; GDAL's own errors are not all wrapped.
 READ_ERRORS = (RasterioError, CRSError, CPLE_BaseError, OSError)
 
-# Bounded waits and retries, no directory listings; a file is read as it is now.
+# Bounded waits and retries, no directory listings; a file is read as it is now, by one
+# thread: Dask owns the cores.
 GDAL_OPTIONS: dict[str, Any] = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
     "GDAL_HTTP_MAX_RETRY": 2,
@@ -54,6 +65,7 @@ GDAL_OPTIONS: dict[str, Any] = {
     "GDAL_HTTP_LOW_SPEED_LIMIT": 1,
     "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": True,
     "VSI_CACHE": True,
+    "GDAL_NUM_THREADS": 1,
 }
 
 
@@ -88,20 +100,20 @@ class LayerReader:
         masked = self.layer.quantity != "value" or any(s.mask is not None for s in sources)
         if not masked:
             return self._first_valid(window)
-        chosen, category = self._choose(window)
+        chosen, category, used = self._choose(window)
         if self.layer.quantity == "mask":
             return category
         result = np.full(chosen.shape, np.nan, np.float32)
-        if self.layer.quantity == "value":
-            result[category == schema.MASK_UNREADABLE] = UNREADABLE
-        for index in np.unique(chosen[chosen != NO_SOURCE]):
-            here = chosen == index
+        for index in used:
             source = sources[index]
-            if self.layer.quantity == "age":
-                result[here] = source.age
-            elif source.raster.href:
+            values: FloatArray | np.float32 | None = np.float32(source.age)
+            if self.layer.quantity == "value":
+                if not source.raster.href:
+                    continue
                 values = self._read_source(source, window)
-                result[here] = UNREADABLE if values is None else values[here]
+            np.copyto(result, UNREADABLE if values is None else values, where=chosen == index)
+        if self.layer.quantity == "value":
+            np.copyto(result, UNREADABLE, where=category == schema.MASK_UNREADABLE)
         return result
 
     def _first_valid(self, window: Window) -> FloatArray:
@@ -117,12 +129,12 @@ class LayerReader:
             if values is None:
                 some_failed = True
             else:
-                result[empty] = values[empty]
+                np.copyto(result, values, where=empty)
         if some_failed:
             result[np.isnan(result)] = UNREADABLE
         return result
 
-    def _choose(self, window: Window) -> tuple[IndexArray, ByteArray]:
+    def _choose(self, window: Window) -> Choice:
         key = (
             tuple((s.mask, s.age, _version(s.mask)) for s in self.layer.sources),
             (self.spec.epsg, self.spec.bounds, self.spec.resolutions_xy),
@@ -135,12 +147,14 @@ class LayerReader:
         values = self._read_raster(source.item, raster, window, self.resampling, np.nan)
         if values is None:
             return None
-        values = values.astype(np.float32, copy=False)
+        values = values.astype(np.float32, copy=False)  # of this call alone: changed in place
         if raster.scale != 1:
-            values = values * np.float32(raster.scale)
+            values *= np.float32(raster.scale)
         if raster.offset != 0:
-            values = values + np.float32(raster.offset)
-        return values if raster.minimum is None else np.maximum(values, np.float32(raster.minimum))
+            values += np.float32(raster.offset)
+        if raster.minimum is not None:
+            np.maximum(values, np.float32(raster.minimum), out=values)
+        return values
 
     def _read_raster(
         self, item: str, raster: Raster, window: Window, resampling: Resampling, fill: float
@@ -154,6 +168,11 @@ class LayerReader:
             try:
                 with rasterio.Env(**GDAL_OPTIONS, **fresh):
                     dataset = self._dataset(raster)
+                    if resampling == Resampling.nearest:
+                        _check_classes(dataset)
+                    if self._is_parallel(raster, resampling):
+                        place = (self.spec, window, resampling)
+                        return read_parallel(dataset, raster, *place, fill)
                     if np.isnan(fill) and needs_masking(raster, dataset.nodata):
                         return warp_masked(dataset, raster, self.spec, window, resampling)
                     values: np.ndarray[Any, Any] = self._warped(raster, resampling, fill).read(
@@ -188,14 +207,20 @@ class LayerReader:
             opened[key] = dataset
         return opened[key]
 
+    def _is_parallel(self, raster: Raster, resampling: Resampling) -> bool:
+        opened: dict[str, Any] = self._open.__dict__
+        key = f"parallel {raster.href}"
+        if key not in opened:
+            opened[key] = is_parallel(self._dataset(raster), self.spec, resampling)
+        parallel: bool = opened[key]
+        return parallel
+
     def _warped(self, raster: Raster, resampling: Resampling, fill: float) -> WarpedVRT:
         opened: dict[str, Any] = self._open.__dict__
         key = f"warped {raster.href}"
         if key not in opened:
             dataset = self._dataset(raster)
             is_class = resampling == Resampling.nearest
-            if is_class and np.dtype(dataset.dtypes[0]).kind not in "iu":
-                raise RasterioIOError(f"its classes are {dataset.dtypes[0]} and not whole numbers")
             opened[key] = WarpedVRT(
                 dataset,
                 resampling=resampling,
@@ -212,7 +237,7 @@ class LayerReader:
         return opened[key]
 
     def _forget(self, raster: Raster) -> None:
-        for kind in ("warped", "dataset"):
+        for kind in ("parallel", "warped", "dataset"):
             self._open.__dict__.pop(f"{kind} {raster.href}", None)
 
     def close(self) -> None:
@@ -232,6 +257,11 @@ class LayerReader:
         self.__init__(**state)  # type: ignore[misc]
 
 
+def _check_classes(dataset: rasterio.DatasetReader) -> None:
+    if np.dtype(dataset.dtypes[0]).kind not in "iu":
+        raise RasterioIOError(f"its classes are {dataset.dtypes[0]} and not whole numbers")
+
+
 def _warn(message: str) -> None:
     """Warn here and, on a worker of a cluster, in the user's session too."""
     worker = sys.modules.get("distributed.worker")
@@ -241,7 +271,7 @@ def _warn(message: str) -> None:
 
 # The bands of a chunk share the choice of image: without this every band would read
 # the masks again. Entries live for a minute at most, 128 MB in all.
-_CHOICES: cachetools.TTLCache[Any, tuple[IndexArray, ByteArray]] = cachetools.TTLCache(
+_CHOICES: cachetools.TTLCache[Any, Choice] = cachetools.TTLCache(
     maxsize=128e6, ttl=60, getsizeof=lambda choice: choice[0].nbytes + choice[1].nbytes
 )
 
@@ -255,11 +285,12 @@ def _version(mask: Raster | None) -> float:
 
 
 @cachetools.cached(_CHOICES, key=lambda key, reader, window: key, condition=threading.Condition())
-def _choice(key: Any, reader: LayerReader, window: Window) -> tuple[IndexArray, ByteArray]:
-    """Per pixel, the index of the first image whose mask shows the ground, and its category."""
+def _choice(key: Any, reader: LayerReader, window: Window) -> Choice:
+    """Find the first image whose mask shows the ground, per pixel."""
     shape = (window.height, window.width)
     chosen = np.full(shape, NO_SOURCE, np.uint16)
     category = np.full(shape, schema.MASK_MISSING, np.uint8)
+    used = []
     for index, source in enumerate(reader.layer.sources):
         open_pixels = chosen == NO_SOURCE
         if not open_pixels.any():
@@ -276,14 +307,19 @@ def _choice(key: Any, reader: LayerReader, window: Window) -> tuple[IndexArray, 
             break
         seen = rule.classify(classes)
         shows_ground = open_pixels & (seen <= schema.MASK_SNOW)
-        chosen[shows_ground] = index
-        category[shows_ground] = seen[shows_ground]
+        if shows_ground.any():
+            used.append(index)
+        np.copyto(chosen, np.uint16(index), where=shows_ground)
+        np.copyto(category, seen, where=shows_ground)
         clouded = open_pixels & (seen == schema.MASK_CLOUD) & (category == schema.MASK_MISSING)
-        category[clouded] = schema.MASK_CLOUD
-    return chosen, category
+        np.copyto(category, np.uint8(schema.MASK_CLOUD), where=clouded)
+    return Choice(chosen, category, tuple(used))
 
 
 def overlaps(footprint: Bbox, spec: RasterSpec, window: Window) -> bool:
     """Tell whether a footprint in degrees can touch a window of the grid."""
-    box = geographic_bounds(spec.epsg, bounds_of_window(window, spec.transform))
-    return intersects(footprint, box)
+    return intersects(footprint, _box(spec.epsg, bounds_of_window(window, spec.transform)))
+
+
+# Every image of every band asks for the same box.
+_box = lru_cache(maxsize=1024)(geographic_bounds)

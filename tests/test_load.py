@@ -211,6 +211,34 @@ def test_an_image_elsewhere_is_not_opened() -> None:
     assert not failed.any()
 
 
+def test_only_chunks_under_a_footprint_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Both images reach from column 0 to 40 and say so; chunks are 32 wide.
+    west, south, _, north = FOOTPRINT
+    box = (west, south, 3.0 + 380 / 70_700, north)
+    path = write_tif(tmp_path / "a.tif", filled(4, np.uint8, (96, 40)))
+    mask = Raster(path, nodata=0)
+    plain = Source("radar", Raster(path), box)
+    masked = Source("optical", Raster(path), box, 1.0, mask, "sentinel2")
+    windows = []
+    read_raster = LayerReader._read_raster
+
+    def counted(self: LayerReader, item: str, raster: Raster, window: Any, *args: Any) -> Any:
+        windows.append((item, window.row_off, window.col_off))
+        return read_raster(self, item, raster, window, *args)
+
+    monkeypatch.setattr(LayerReader, "_read_raster", counted)
+    for source in (plain, masked):
+        values, _ = read(Layer((source,)), utm_grid(96, 160), (32, 32))
+        assert np.isfinite(values[:, :40]).all()
+        assert np.isnan(values[:, 40:]).all()
+    under = {(row, column) for row in (0, 32, 64) for column in (0, 32)}
+    assert sorted(windows) == sorted(
+        [(item, *place) for item in ("optical", "optical", "radar") for place in under]
+    )
+
+
 def test_a_band_that_the_chosen_image_lacks_is_missing_not_another_images(tmp_path: Path) -> None:
     clear = masked_source(tmp_path, "clear", 4, 1)
     lacking = Source("lacking", Raster(""), FOOTPRINT, 1.0, clear.mask, "sentinel2")

@@ -11,11 +11,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import xarray as xr
 from dask.base import compute
 
-from gssm import quality
+from gssm.archive.chunks import COUNTED, COUNTS, can_write, count, hollow, write_chunks
 from gssm.archive.encoding import cf_dataset, encoding
 from gssm.errors import (
     CubeError,
@@ -224,31 +223,31 @@ def writing(place: str | Path) -> Iterator[None]:
 
 def _write(dataset: xr.Dataset, store: Any, mode: str) -> None:
     complete = cf_dataset(dataset)
-    delayed = complete.drop_encoding().to_zarr(
-        store,
-        mode=mode,  # type: ignore[call-overload]
-        encoding=encoding(complete),
-        zarr_format=3,
-        consolidated=False,
-        compute=False,
+    by_chunk = can_write(complete)
+    delayed = (
+        (hollow(complete) if by_chunk else complete)
+        .drop_encoding()
+        .to_zarr(
+            store,
+            mode=mode,  # type: ignore[call-overload]
+            encoding=encoding(complete),
+            zarr_format=3,
+            consolidated=False,
+            compute=False,
+        )
     )
-    # One graph: what is counted is what is written, read once.
-    _, counts = compute(delayed, _counts(dataset))
+    # What is counted is what is written, read once.
+    if by_chunk:
+        counts = write_chunks(complete, store) or compute(_counts(dataset))[0]
+    else:
+        _, counts = compute(delayed, _counts(dataset))
     _refuse_empty(counts)
 
 
 def _counts(dataset: xr.Dataset) -> dict[str, Any]:
-    if not {"soil_moisture", "quality_flag"} <= set(dataset.data_vars):
+    if not set(COUNTED) <= set(dataset.data_vars):
         return {}
-    flags = dataset["quality_flag"]
-    valued = np.isfinite(dataset["soil_moisture"])
-    failed = flags & quality.BY_MEANING["read_failed"].mask != 0
-    explained = flags & quality.NO_VALUE != 0
-    return {
-        "valued": valued.sum().data,
-        "failed": failed.sum().data,
-        "unexplained": (~valued & ~explained).sum().data,
-    }
+    return dict(zip(COUNTS, (found.data for found in count(dataset)), strict=True))
 
 
 def _refuse_empty(counts: dict[str, Any]) -> None:

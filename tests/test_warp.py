@@ -1,0 +1,169 @@
+"""Rasters parallel to the grid, against GDAL's own warper."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rasterio.enums import Resampling
+from rasterio.transform import Affine
+from rasterio.vrt import WarpedVRT
+from rasterio.windows import Window
+from stackstac.raster_spec import RasterSpec
+
+from gssm.describe import Raster
+from gssm.warp import TOLERANCE, is_parallel, needs_masking, read_parallel, warp_masked
+from imagery import EPSG, LEFT, TOP
+
+SIDE = 24  # pixels of the grid, of 10 m
+NODATA = -9.0
+
+
+def make_spec(dx: float, dy: float) -> RasterSpec:
+    left, top = LEFT + dx, TOP + dy
+    return RasterSpec(EPSG, (left, top - 10 * SIDE, left + 10 * SIDE, top), (10.0, 10.0))
+
+
+def write(path: Path, values: np.ndarray[Any, Any], transform: Affine, **profile: Any) -> str:
+    kind = {"driver": "GTiff", "count": 1, "dtype": values.dtype, "crs": f"EPSG:{EPSG}"}
+    height, width = values.shape
+    place = {"height": height, "width": width, "transform": transform}
+    with rasterio.open(path, "w", **{**kind, **place, **profile}) as file:
+        file.write(values, 1)
+    return str(path)
+
+
+def numbers(seed: int, gaps: float, kind: str, shape: tuple[int, int]) -> np.ndarray[Any, Any]:
+    random = np.random.default_rng(seed)
+    values = random.uniform(0.01, 3000, shape)
+    values = np.where(random.random(shape) < gaps, 0 if kind == "uint16" else NODATA, values)
+    return values.astype(kind)
+
+
+def by_gdal(
+    dataset: rasterio.DatasetReader,
+    raster: Raster,
+    spec: RasterSpec,
+    window: Window,
+    resampling: Resampling,
+    fill: float,
+) -> np.ndarray[Any, Any]:
+    if not np.isnan(fill):
+        options: dict[str, Any] = {"nodata": fill}
+    elif needs_masking(raster, dataset.nodata):
+        return warp_masked(dataset, raster, spec, window, resampling)
+    else:
+        options = {"nodata": np.nan, "dtype": "float32", "working_dtype": "float32"}
+    known = raster.nodata if dataset.nodata is None else dataset.nodata
+    shared = {"resampling": resampling, "tolerance": TOLERANCE, "src_nodata": known}
+    with WarpedVRT(dataset, **shared, **options, **spec.vrt_params) as warped:
+        values: np.ndarray[Any, Any] = warped.read(1, window=window)
+        return values
+
+
+def inside(dataset: rasterio.DatasetReader, spec: RasterSpec, window: Window) -> Any:
+    """Pixels of a window whose centre lies in the file."""
+    rows, columns = np.mgrid[window.toslices()] + 0.5
+    column, row = ~dataset.transform * (spec.transform * (columns, rows))
+    return (column >= 0) & (column < dataset.width) & (row >= 0) & (row < dataset.height)
+
+
+@settings(max_examples=150)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    gaps=st.sampled_from([0.0, 0.1, 0.6]),
+    kind=st.sampled_from(["uint16", "float32"]),
+    size=st.sampled_from([10.0, 20.0, 30.0, 60.0, 12.5]),
+    shift=st.tuples(*[st.sampled_from([0.0, 10.0, 60.0, -110.0, 2.5, 3.7])] * 2),
+    resampling=st.sampled_from([Resampling.nearest, Resampling.bilinear, Resampling.average]),
+    positive=st.booleans(),
+)
+def test_the_numbers_are_those_of_gdal(
+    tmp_path_factory: pytest.TempPathFactory,
+    seed: int,
+    gaps: float,
+    kind: str,
+    size: float,
+    shift: tuple[float, float],
+    resampling: Resampling,
+    positive: bool,
+) -> None:
+    is_class = resampling == Resampling.nearest
+    values = numbers(seed, gaps, kind, (11, 13))
+    path = write(
+        tmp_path_factory.mktemp("file") / "a.tif",
+        values,
+        Affine(size, 0, LEFT, 0, -size, TOP),
+        nodata=None if kind == "uint16" else NODATA,
+    )
+    raster = Raster(path, nodata=0, positive=positive and not is_class)
+    spec = make_spec(*shift)
+    window = Window(2, 3, SIDE - 5, SIDE - 7)
+    with rasterio.open(path) as dataset:
+        if not is_parallel(dataset, spec, resampling):
+            assert resampling == Resampling.average
+            return
+        args = (dataset, raster, spec, window, resampling, 0 if is_class else np.nan)
+        seen, expected = read_parallel(*args), by_gdal(*args)
+    assert seen.dtype == expected.dtype
+    if resampling == Resampling.average:
+        # GDAL's average is one pixel wider than a coarse file whose edge halves a pixel.
+        expected = np.where(inside(dataset, spec, window), expected, np.nan)
+    np.testing.assert_allclose(seen, expected, rtol=1e-6, atol=3e-7 * 3000)
+
+
+def test_a_window_is_a_part_of_the_whole(tmp_path: Path) -> None:
+    # To the last bit, also where weights are spread around gaps.
+    values = numbers(0, 0.2, "float32", (9, 9))
+    path = write(tmp_path / "a.tif", values, Affine(30, 0, LEFT, 0, -30, TOP), nodata=NODATA)
+    spec = make_spec(7, -3)
+    with rasterio.open(path) as dataset:
+        args = (Resampling.bilinear, np.nan)
+        whole = read_parallel(dataset, Raster(path), spec, Window(0, 0, SIDE, SIDE), *args)
+        for top, left, height, width in np.random.default_rng(0).integers(1, SIDE // 2, (40, 4)):
+            window = Window(left, top, width, height)
+            part = read_parallel(dataset, Raster(path), spec, window, *args)
+            np.testing.assert_array_equal(part, whole[window.toslices()])
+    assert np.isnan(whole).any()
+
+
+@pytest.mark.parametrize(
+    ("transform", "profile"),
+    [
+        (Affine(10, 0, LEFT, 0, -10, TOP), {"crs": "EPSG:32632"}),  # another zone
+        (Affine(5, 0, LEFT, 0, -5, TOP), {}),  # finer than the grid
+        (Affine(10, 1, LEFT, 1, -10, TOP), {}),  # turned
+        (Affine(10, 0, LEFT, 0, 10, TOP), {}),  # south-up
+    ],
+)
+def test_what_is_not_parallel_is_left_to_gdal(
+    tmp_path: Path, transform: Affine, profile: dict[str, Any]
+) -> None:
+    values = numbers(0, 0, "float32", (9, 9))
+    with rasterio.open(write(tmp_path / "a.tif", values, transform, **profile)) as dataset:
+        assert not is_parallel(dataset, make_spec(0, 0), Resampling.bilinear)
+
+
+def test_a_file_with_a_mask_of_its_own_is_left_to_gdal(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "a.tif", numbers(0, 0, "float32", (9, 9)), Affine(10, 0, LEFT, 0, -10, TOP)
+    )
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "r+") as dataset:
+        assert is_parallel(dataset, make_spec(0, 0), Resampling.bilinear)
+        dataset.write_mask(np.eye(9, dtype=bool))
+    with rasterio.open(path) as dataset:
+        assert not is_parallel(dataset, make_spec(0, 0), Resampling.bilinear)
+
+
+def test_an_average_of_parts_of_pixels_is_left_to_gdal(tmp_path: Path) -> None:
+    values = numbers(0, 0, "float32", (9, 9))
+    with rasterio.open(
+        write(tmp_path / "a.tif", values, Affine(20, 0, LEFT, 0, -20, TOP))
+    ) as dataset:
+        assert is_parallel(dataset, make_spec(10, 0), Resampling.average)
+        assert not is_parallel(dataset, make_spec(5, 0), Resampling.average)
