@@ -14,6 +14,7 @@ from gssm.blocks import map_kernel
 from gssm.correct import linear_power
 from gssm.errors import CubeError
 from gssm.features import build_features
+from gssm.memory import refuse_large_chunks
 from gssm.models.bundle import ModelRef, resolve
 from gssm.models.ensemble import OF_THE_PAST, TARGET, UNCERTAINTY
 from gssm.physics import WaterCloud
@@ -69,6 +70,8 @@ def predict(
         units or impossible numbers, or the cube is no map ``(time, y, x)`` in metres.
     BundleError
         The model bundle is damaged or unknown.
+    RequestError
+        Chunks are larger than the workers of the active cluster can hold.
     """
     ref = resolve(model)
     loaded = ref.load()
@@ -83,6 +86,7 @@ def predict(
     radar = [linear_power(cube, polarization) for polarization in schema.BACKSCATTER]
     names = [TARGET, UNCERTAINTY, "quality_flag", *(loaded.members if members else ())]
     template = cube["vv"]
+    refuse_large_chunks(template, (cube, features))
     stacked = map_kernel(
         score_block,
         [flags, *radar, *features.data_vars.values()],
