@@ -92,10 +92,9 @@ def _transform(values: torch.Tensor, layers: tuple[Dense, ...]) -> torch.Tensor:
 
     for layer in layers:
         gated = torch.nn.functional.glu(torch.addmm(layer.bias, values, layer.weight))
-        if layer.residual is None:
-            values = gated
-        else:
-            values = (values[:, layer.residual] + gated) * float(RESIDUAL)
+        if layer.residual is not None:
+            gated.add_(values[:, layer.residual]).mul_(float(RESIDUAL))
+        values = gated
     return values
 
 
