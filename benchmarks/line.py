@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -121,6 +122,17 @@ def prepare(options: argparse.Namespace) -> dict[str, float]:
     return {}
 
 
+def peak_memory() -> float:
+    """GB; not ru_maxrss alone, which on Linux a process inherits from the one that started it."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text())
+        if found:
+            return int(found[1]) * 1024 / 1e9
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1e9 if sys.platform == "darwin" else 1e6)
+
+
 def make_grid(options: argparse.Namespace) -> Any:
     from odc.geo.geobox import GeoBox
 
@@ -173,9 +185,7 @@ def whole(options: argparse.Namespace) -> dict[str, float]:
         wall, cpu = time.perf_counter(), time.process_time()
         gssm.to_zarr(gssm.predict(open_cube(options)), store, overwrite=True)
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    gigabytes = peak / (1e9 if sys.platform == "darwin" else 1e6)
-    return {"wall": wall, "cpu": cpu, "memory": gigabytes, "written": folder_bytes(store)}
+    return {"wall": wall, "cpu": cpu, "memory": peak_memory(), "written": folder_bytes(store)}
 
 
 def leave_out_scores() -> None:
