@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -36,3 +38,11 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("scene") / "catalogue"
     simulate_scene(folder, size=40, dates=2)
     return folder
+
+
+@pytest.fixture(autouse=True)
+def _no_figure_is_handed_on() -> Iterator[None]:
+    """Close what a test has drawn, so that the next can tell whether it left a figure open."""
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")

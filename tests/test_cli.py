@@ -232,7 +232,7 @@ def test_an_interrupted_prediction_leaves_nothing(tmp_path, number, code):
     simulate_scene(catalogue, size=200)
     bbox = ("--bbox", "3.0200", "50.8015", "3.0470", "50.8185")
     # Fine pixels: enough work that the signal comes before the end.
-    fine = ("--resolution", "4")
+    fine = ("--resolution", "2")
     words = ("predict", *bbox, *DATES, "--catalog", str(catalogue), "--out", "sm.zarr", *fine)
     running = subprocess.Popen(
         [sys.executable, "-m", "gssm.cli", *words],
