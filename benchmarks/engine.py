@@ -206,7 +206,7 @@ def lines(table: str | None = None, paper: str = "paper") -> Iterator[Line]:
     for name, kind, timing in timings(PRESETS[paper], table, block):
         goal = f">= {GOALS[name][kind != 'coherent']:g}" if name in GOALS else ""
         what = f"{name}, {paper} sizes, {kind} / stock library"
-        yield what, f"{timing.stock / timing.ours:.1f}", goal
+        yield what, f"{timing.stock / timing.ours:.3g}", goal
         yield (
             f"  pixels per second; difference {timing.difference:.0e}",
             f"{1 / timing.ours:,.0f}",
@@ -219,7 +219,7 @@ def lines(table: str | None = None, paper: str = "paper") -> Iterator[Line]:
         (tuple(MEMBERS), "all three members", ">= 3"),
     ):
         stock, ours = (sum(getattr(found[n], side) for n in names) for side in ("stock", "ours"))
-        yield f"{what}, {paper} sizes / stock libraries", f"{stock / ours:.1f}", goal
+        yield f"{what}, {paper} sizes / stock libraries", f"{stock / ours:.3g}", goal
     stock = sum(timing.stock for timing in found.values())
     yield from default_lines(stock)
 
@@ -246,7 +246,7 @@ def default_lines(stock: float) -> Iterator[Line]:
     yield says, f"{1 / own:,.0f}", ">= 100,000"
     with ThreadPool(2) as pool:
         both = _seconds(lambda rows: pool.map(whole, [rows, rows]), rows)
-    yield "two threads / one", f"{2 * own / both:.2f}", ">= 1.7"
+    yield "two threads / one", f"{2 * own / both:.3g}", ">= 1.7"
 
 
 def _block_of(model: gssm.Model) -> Float32Array:
