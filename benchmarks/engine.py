@@ -233,7 +233,7 @@ def default_lines(stock: float) -> Iterator[Line]:
         yield f"default model, {name}, pixels per second", f"{1 / own:,.0f}", ""
     yield (
         "default model, all members / paper on stock",
-        f"{stock / sum(seconds.values()):.0f}",
+        f"{stock / sum(seconds.values()):.3g}",
         ">= 50",
     )
 
