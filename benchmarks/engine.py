@@ -29,6 +29,8 @@ import gssm
 from gssm.features import build_features
 from gssm.models import boosting, forest, tabnet
 from gssm.models.table import feature_matrix
+from gssm.models.tabnet_fold import fold
+from gssm.models.trees import Trees
 from gssm.schema import resolve_spec
 from gssm.simulate import simulate_scene
 from gssm.training.presets import PRESETS, Preset
@@ -101,13 +103,10 @@ def forests(
 
 def copies(of: forest.Forest, count: int) -> forest.Forest:
     """Return the same trees so many times, each with its own memory."""
-    nodes = of.feature.size
-    shift = np.repeat(np.arange(count, dtype=np.int32) * nodes, nodes)
-    repeated = {item.name: np.tile(getattr(of, item.name), count) for item in forest.STORED}
-    for side in ("left", "right"):
-        repeated[side] = np.where(repeated[side] < 0, forest.LEAF, repeated[side] + shift)
-    first = np.repeat(np.arange(count, dtype=np.int32) * nodes, of.roots.size)
-    return forest.Forest(**(repeated | {"roots": repeated["roots"] + first}))
+    nodes, starts = of.trees.nodes, of.trees.starts
+    shift = np.repeat(np.arange(count) * len(nodes), starts.size - 1)
+    repeated = np.append(np.tile(starts[:-1], count) + shift, count * len(nodes))
+    return forest.Forest(Trees(np.tile(nodes, (count, 1)), repeated))
 
 
 def boosters(
@@ -126,20 +125,24 @@ def networks(
     from pytorch_tabnet.tab_network import TabNet as Network
 
     params = replace(preset.tabnet, epochs=1)
-    member = tabnet.fit(features[:10_000], target[:10_000], params, 0)
-    size = member.scaling.input_dim
-    shape = {name: member.shape[name] for name in tabnet.SHAPE}
-    same = torch.eye(size)
-    network = Network(size, 1, virtual_batch_size=1 << 30, group_attention_matrix=same, **shape)
-    network.load_state_dict({n: torch.from_numpy(np.array(v)) for n, v in member.state.items()})
+    shape = {name: getattr(params, name) for name in tabnet.SHAPE}
+    rows, targets = features[:10_000], target[:10_000]
+    scaling = tabnet.Scaling.learn(rows, targets)
+    state = tabnet.train_network(scaling, rows, targets, params, 0)
+    member = tabnet.TabNet(scaling, fold(state, shape), shape)
+    same = torch.eye(scaling.input_dim)
+    network = Network(
+        scaling.input_dim, 1, virtual_batch_size=1 << 30, group_attention_matrix=same, **shape
+    )
+    network.load_state_dict({name: torch.from_numpy(value) for name, value in state.items()})
     network.eval()
 
     def stock(rows: Float32Array) -> NDArray[Any]:
         torch.set_num_threads(1)
-        mean, scale = member.scaling.target
+        mean, scale = scaling.target
         parts = []
         for start in range(0, len(rows), 1024):  # pytorch_tabnet's own default
-            inputs = torch.from_numpy(member.scaling.inputs(rows[start : start + 1024]))
+            inputs = torch.from_numpy(scaling.inputs(rows[start : start + 1024]))
             with torch.inference_mode():
                 parts.append(network(inputs)[0][:, 0].numpy() * scale + mean)
         return np.concatenate(parts)

@@ -1,4 +1,7 @@
 import pickle
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -45,6 +48,18 @@ def test_outputs_and_their_attributes(eager):
         *("soil_moisture", "soil_moisture_uncertainty", "quality_flag")
     }
     assert eager.soil_moisture_uncertainty.attrs["units"] == "m3 m-3"
+
+
+def test_a_process_that_predicts_loads_no_training_library():
+    program = (
+        "import sys, gssm; from cubes import make_cube; gssm.predict(make_cube()).compute(); "
+        "print({'torch', 'xgboost', 'sklearn', 'pytorch_tabnet'} & set(sys.modules))"
+    )
+    tests = Path(__file__).parent
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=tests
+    )
+    assert done.stdout.strip() == "set()", done.stderr
 
 
 def test_uncertainty_and_flags_are_the_models_own():

@@ -32,6 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gssm.errors import BundleError, CubeError, SamplesError
+from gssm.models.tensors import Buffer, views
 
 Float32Array = NDArray[np.float32]
 Integers = NDArray[np.int64]
@@ -132,11 +133,9 @@ class Applicability:
         return bytes(save({name: getattr(self, name) for name in ARRAYS}))
 
     @classmethod
-    def from_bytes(cls, data: bytes, params: Mapping[str, Any]) -> Applicability:
+    def from_bytes(cls, data: Buffer, params: Mapping[str, Any]) -> Applicability:
         """Inverse of `to_bytes`; arrays that would lead a search astray are refused."""
-        from safetensors.numpy import load
-
-        loaded = load(data)
+        loaded = views(data)
         # Copies: an array that cannot be written would be compiled for once more.
         arrays = {name: np.array(loaded[name]) for name in ARRAYS}
         area = cls(**arrays, threshold=float(params["threshold"]), probes=int(params["probes"]))

@@ -1,6 +1,8 @@
-"""Gradient-boosted trees: trained by XGBoost, saved as UBJ, read without pickle.
+"""Gradient-boosted trees, trained by XGBoost.
 
-Traversed by the compiled loops of the forest: XGBoost itself is needed to train only.
+Saved as packed trees, which compiled loops traverse, beside XGBoost's own UBJ, from which
+they can be checked and which any tool for such models reads. No pickle, and XGBoost itself
+is needed to train only.
 """
 
 from __future__ import annotations
@@ -15,7 +17,8 @@ from numpy.typing import NDArray
 
 from gssm.errors import BundleError
 from gssm.models import ubj
-from gssm.models.trees import Trees, order_keys, pack
+from gssm.models.tensors import Buffer, views
+from gssm.models.trees import Trees, from_arrays, order_keys, pack
 
 if TYPE_CHECKING:
     import xgboost
@@ -36,24 +39,23 @@ class BoostingParams:
     reg_lambda: float = 5.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Boosting:
-    """Boosted trees, kept with the bytes that they were read from."""
+    """Boosted trees.
 
-    ubj: bytes = field(repr=False)
-    trees: Trees = field(init=False, repr=False, compare=False)
-    base: float = field(init=False, repr=False, compare=False)
+    Parameters
+    ----------
+    trees
+        Of which the sum is the prediction.
+    base
+        What the sum begins with (m3 m-3).
+    ubj
+        The model as XGBoost saves it.
+    """
 
-    def __post_init__(self) -> None:
-        """Read the bytes."""
-        # A UBJ model is an object; anything else is not worth reading.
-        if not self.ubj.startswith(b"{"):
-            raise BundleError(
-                "the XGBoost member of this model is not UBJ; take an intact copy of the bundle."
-            )
-        trees, base = read_trees(self.ubj)
-        object.__setattr__(self, "trees", trees)
-        object.__setattr__(self, "base", base)
+    trees: Trees
+    base: float
+    ubj: Buffer = field(repr=False)
 
     @cached_property
     def booster(self) -> xgboost.Booster:
@@ -83,17 +85,36 @@ class Boosting:
 
     @property
     def params(self) -> dict[str, Any]:
-        """Plain JSON: what the bytes alone do not say (nothing)."""
-        return {}
+        """Plain JSON: what the sum begins with."""
+        return {"base": self.base}
 
     def to_bytes(self) -> bytes:
-        """Return the model as UBJ."""
-        return self.ubj
+        """Return the trees and the UBJ as safetensors."""
+        from safetensors.numpy import save
+
+        return bytes(save(self.trees.arrays | {"ubj": np.frombuffer(self.ubj, np.uint8)}))
 
     @classmethod
-    def from_bytes(cls, data: bytes, params: Mapping[str, Any]) -> Boosting:
-        """Inverse of `to_bytes`."""
-        return cls(data)
+    def from_bytes(cls, data: Buffer, params: Mapping[str, Any]) -> Boosting:
+        """Inverse of `to_bytes`; what would lead a traversal astray is refused."""
+        arrays = views(data)
+        return cls(from_arrays(arrays), float(params["base"]), arrays["ubj"].data)
+
+
+def from_ubj(data: bytes) -> Boosting:
+    """Read a model as XGBoost saves it.
+
+    Raises
+    ------
+    BundleError
+        The bytes are damaged, or the model is no plain regression by trees.
+    """
+    # A UBJ model is an object; anything else is not worth reading.
+    if not data.startswith(b"{"):
+        raise BundleError(
+            "the XGBoost member of this model is not UBJ; take an intact copy of the bundle."
+        )
+    return Boosting(*read_trees(data), data)
 
 
 def read_trees(data: bytes) -> tuple[Trees, float]:
@@ -179,4 +200,4 @@ def fit(
         "verbosity": 0,
     }
     booster = xgboost.train(options, matrix, num_boost_round=params.rounds)
-    return Boosting(bytes(booster.save_raw("ubj")))
+    return from_ubj(bytes(booster.save_raw("ubj")))

@@ -20,6 +20,7 @@ from gssm.models.calibration import Intervals
 from gssm.models.forest import Forest
 from gssm.models.table import feature_matrix, samples_to_dataset
 from gssm.models.tabnet import TabNet
+from gssm.models.tensors import Buffer
 from gssm.physics import WaterCloud
 from gssm.quality import BY_MEANING, NO_VALUE, quality_flag
 from gssm.schema import BACKSCATTER, POSITIONS, REFERENCES, FeatureSpec
@@ -53,13 +54,13 @@ class Kind:
     """How a member is stored."""
 
     filename: str
-    from_bytes: Callable[[bytes, Mapping[str, Any]], Member]
+    from_bytes: Callable[[Buffer, Mapping[str, Any]], Member]
 
 
 # In the order of their columns wherever members are shown.
 KINDS: dict[str, Kind] = {
     "random_forest": Kind("random_forest.safetensors", Forest.from_bytes),
-    "xgboost": Kind("xgboost.ubj", Boosting.from_bytes),
+    "xgboost": Kind("xgboost.safetensors", Boosting.from_bytes),
     "tabnet": Kind("tabnet.safetensors", TabNet.from_bytes),
 }
 
@@ -131,7 +132,7 @@ class Model:
                 f"features have shape {features.shape} and the model reads "
                 f"{len(self.spec.features)} columns; build them with the model's own spec."
             )
-        if not len(features):  # dask infers with empty blocks, which torch refuses
+        if not len(features):  # dask infers with empty blocks, which BLAS need not see
             return {name: np.empty(0, np.float32) for name in (TARGET, *self.members)}
         # An infinite value is as good as missing, for every member alike.
         features = np.where(np.isfinite(features), features, np.float32(np.nan))
@@ -264,7 +265,7 @@ class Model:
                 None
                 if applicability is None
                 else Applicability.from_bytes(contents.files[APPLICABILITY_FILE], applicability),
-                {name: data for name, data in contents.files.items() if name not in known},
+                {name: bytes(data) for name, data in contents.files.items() if name not in known},
             )
         except BundleError:
             raise

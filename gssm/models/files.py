@@ -1,7 +1,8 @@
 """Read and write the files of a model bundle: a folder or a zip, never a pickle.
 
-The manifest names every file with its size and sha256; a bundle is read into memory
-as a whole and checked before any of it is parsed.
+The manifest names every file with its size and sha256; all are checked before any of them is
+parsed. The files of a folder are mapped and not copied, so that all processes of a machine
+share one copy in its memory; a zip is unpacked into the memory of each.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import mmap
 import os
 import re
 import shutil
@@ -21,8 +23,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from gssm.errors import BundleError, StoreExistsError, StoreWriteError
+from gssm.models.tensors import Buffer
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
 
 PICKLE_SUFFIXES = (".pkl", ".pickle", ".joblib", ".pt", ".pth")
@@ -33,16 +36,16 @@ MAX_ZIP_BYTES = 8 * 1024**3
 # What the standard library raises for damaged, encrypted or exotic entries.
 _ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError)
 # Name and number of bytes (-1 for all) -> the first bytes of the file.
-Reader = Callable[[str, int], bytes]
+Reader = Callable[[str, int], Buffer]
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
 @dataclass(frozen=True)
 class Contents:
-    """A bundle in memory, every file checked against its hash."""
+    """A bundle in memory or mapped into it, every file checked against its hash."""
 
     manifest: dict[str, Any]
-    files: dict[str, bytes]
+    files: dict[str, Buffer]
     sha256: str
 
 
@@ -52,7 +55,7 @@ def encode_manifest(manifest: Mapping[str, Any]) -> bytes:
     return f"{text}\n".encode()
 
 
-def describe(data: bytes) -> dict[str, Any]:
+def describe(data: Buffer) -> dict[str, Any]:
     """Return what the manifest says of a file."""
     return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
@@ -83,9 +86,11 @@ def read(path: Path) -> Contents:
     )
 
 
-def _read_start(path: Path, size: int) -> bytes:
+def _read_start(path: Path, size: int) -> Buffer:
     with path.open("rb") as file:
-        return file.read(size)
+        if size >= 0 or os.fstat(file.fileno()).st_size == 0:  # nothing cannot be mapped
+            return file.read(size)
+        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
 def _zip_names(path: Path, archive: zipfile.ZipFile) -> list[str]:
@@ -124,7 +129,7 @@ def _read_entries(path: Path, names: list[str], read_start: Reader) -> Contents:
         raise BundleError(
             f"{path} has no {MANIFEST}; give the folder that gssm's model.save made, complete."
         )
-    raw = read_start(MANIFEST, -1)
+    raw = bytes(read_start(MANIFEST, -1))
     manifest = _parse_manifest(path, raw)
     listed = manifest["files"]
     for name in names:
@@ -170,7 +175,7 @@ def _checked(
     entry: Mapping[str, Any],
     names: list[str],
     read_start: Reader,
-) -> bytes:
+) -> Buffer:
     if name not in names:
         raise BundleError(f"{path} lacks {name}; take a complete copy of the bundle.")
     data = read_start(name, -1)

@@ -1,19 +1,20 @@
-"""Random Forest as flat arrays.
+"""Random Forest, trained by scikit-learn.
 
-Trained by scikit-learn, exported to arrays, saved as safetensors and traversed by
-compiled loops: no pickle, no scikit-learn version to match, one thread.
+Packed, saved as safetensors and traversed by compiled loops: no pickle, no scikit-learn
+version to match, one thread.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gssm.models.trees import Trees, order_keys, pack
+from gssm.models.tensors import Buffer, views
+from gssm.models.trees import Trees, from_arrays, order_keys, pack
 
 if TYPE_CHECKING:
     from sklearn.ensemble import RandomForestRegressor
@@ -38,39 +39,9 @@ class ForestParams:
 
 @dataclass(frozen=True, eq=False)
 class Forest:
-    """All trees of a forest, node by node, one tree after the other.
+    """Trees of which the mean is the prediction."""
 
-    Parameters
-    ----------
-    feature
-        int16, the column that the node splits on; -1 at a leaf.
-    threshold
-        float32, a value up to and including it goes left.
-    left, right
-        int32, index of the child in these arrays; -1 at a leaf.
-    missing_left
-        uint8, 1 where NaN goes left.
-    value
-        float32, the prediction of the node (m3 m-3).
-    roots
-        int32, index of each tree's root.
-    """
-
-    feature: NDArray[np.int16]
-    threshold: NDArray[np.float32]
-    left: NDArray[np.int32]
-    right: NDArray[np.int32]
-    missing_left: NDArray[np.uint8]
-    value: NDArray[np.float32]
-    roots: NDArray[np.int32]
-
-    trees: Trees = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        """Pack the trees; arrays that are none are refused."""
-        arrays = {item.name: getattr(self, item.name) for item in STORED}
-        key = order_keys(arrays.pop("threshold"))
-        object.__setattr__(self, "trees", pack(key=key, **arrays))
+    trees: Trees
 
     def predict(self, features: Float32Array) -> Float32Array:
         """Mean of the trees, float32 (n,), for float32 features (n, k); NaN is missing."""
@@ -78,7 +49,7 @@ class Forest:
         from gssm.models.traverse import sums
 
         total = sums(self.trees, features, 0.0, np.float64)
-        return np.asarray(total / self.roots.size, np.float32)
+        return np.asarray(total / (self.trees.starts.size - 1), np.float32)
 
     @property
     def params(self) -> dict[str, Any]:
@@ -86,22 +57,15 @@ class Forest:
         return {}
 
     def to_bytes(self) -> bytes:
-        """Return the arrays as safetensors."""
+        """Return the trees as safetensors."""
         from safetensors.numpy import save
 
-        return bytes(save({item.name: getattr(self, item.name) for item in STORED}))
+        return bytes(save(self.trees.arrays))
 
     @classmethod
-    def from_bytes(cls, data: bytes, params: Mapping[str, Any]) -> Forest:
-        """Inverse of `to_bytes`; arrays that would lead a traversal astray are refused."""
-        from safetensors.numpy import load
-
-        arrays = load(data)
-        return cls(**{item.name: arrays[item.name] for item in STORED})
-
-
-# What is stored, under these names.
-STORED = tuple(item for item in fields(Forest) if item.init)
+    def from_bytes(cls, data: Buffer, params: Mapping[str, Any]) -> Forest:
+        """Inverse of `to_bytes`; what would lead a traversal astray is refused."""
+        return cls(from_arrays(views(data)))
 
 
 def fit(features: Float32Array, target: Float32Array, params: ForestParams, seed: int) -> Forest:
@@ -123,12 +87,30 @@ def from_sklearn(forest: RandomForestRegressor) -> Forest:
     """Export a fitted single-output scikit-learn forest."""
     trees = [_export(estimator) for estimator in forest.estimators_]
     sizes = [tree["feature"].size for tree in trees]
-    roots = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int32)
+    roots = np.concatenate([[0], np.cumsum(sizes)[:-1]])
     for tree, root in zip(trees, roots, strict=True):
         for side in ("left", "right"):
-            tree[side] = np.where(tree[side] == LEAF, LEAF, tree[side] + root).astype(np.int32)
-    merged = {name: np.concatenate([tree[name] for tree in trees]) for name in trees[0]}
-    return Forest(**merged, roots=roots)
+            tree[side] = np.where(tree[side] == LEAF, LEAF, tree[side] + root)
+    return from_nodes(
+        **{name: np.concatenate([tree[name] for tree in trees]) for name in trees[0]}, roots=roots
+    )
+
+
+def from_nodes(
+    feature: NDArray[np.integer[Any]],
+    threshold: Float32Array,
+    left: NDArray[np.integer[Any]],
+    right: NDArray[np.integer[Any]],
+    missing_left: NDArray[np.integer[Any]],
+    value: Float32Array,
+    roots: NDArray[np.integer[Any]],
+) -> Forest:
+    """Make a forest of flat arrays, as `gssm.models.trees.pack` reads them.
+
+    A value goes left up to and including `threshold`.
+    """
+    key = order_keys(threshold)
+    return Forest(pack(feature, key, left, right, missing_left, value, roots))
 
 
 def _export(estimator: DecisionTreeRegressor) -> dict[str, NDArray[Any]]:
@@ -137,8 +119,8 @@ def _export(estimator: DecisionTreeRegressor) -> dict[str, NDArray[Any]]:
     return {
         "feature": np.where(leaf, LEAF, tree.feature).astype(np.int16),
         "threshold": round_down(np.where(leaf, 0.0, tree.threshold)),
-        "left": tree.children_left.astype(np.int32),
-        "right": tree.children_right.astype(np.int32),
+        "left": tree.children_left,
+        "right": tree.children_right,
         "missing_left": tree.missing_go_to_left.astype(np.uint8),
         "value": tree.value[:, 0, 0].astype(np.float32),
     }

@@ -1,7 +1,8 @@
-"""TabNet (Arik and Pfister 2021, doi 10.1609/aaai.v35i8.16826); the only user of torch.
+"""TabNet (Arik and Pfister 2021, doi 10.1609/aaai.v35i8.16826).
 
-Trained by pytorch_tabnet, saved as safetensors and plain JSON. Neither
-``torch.load`` nor pytorch_tabnet's own archive, both of which unpickle, is used.
+Trained by pytorch_tabnet, the only user of torch; folded, and saved as safetensors and
+plain JSON. Neither ``torch.load`` nor pytorch_tabnet's own archive, both of which unpickle,
+is used.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gssm.errors import BundleError
-from gssm.models.tabnet_fold import Folded, fold
+from gssm.models.blas import single_thread
+from gssm.models.tabnet_network import Folded, build
+from gssm.models.tensors import Buffer, views
 
 Float32Array = NDArray[np.float32]
 
@@ -125,49 +128,45 @@ class TabNet:
     ----------
     scaling
         Raw features to inputs.
-    state
-        The network's state dict as numpy arrays.
+    tensors
+        The network's arrays, as `gssm.models.tabnet_fold.fold` returns them.
     shape
         Arguments of `pytorch_tabnet.tab_network.TabNet` that fix its layers (`SHAPE`).
     """
 
     scaling: Scaling
-    state: Mapping[str, NDArray[Any]]
+    tensors: Mapping[str, Float32Array]
     shape: Mapping[str, Any]
-    folded: Folded = field(init=False, repr=False)
+    network: Folded = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Fold the network, which also checks that its weights have its shape."""
+        """Build the network, which also checks that its weights have its shape."""
         try:
-            folded = fold(self.state, self.shape, self.scaling.input_dim)
+            network = build(self.tensors, self.shape, self.scaling.input_dim)
         except (LookupError, TypeError, ValueError) as error:
             raise BundleError(
                 "the weights of the TabNet member do not fit its shape in the manifest; "
                 "take an intact copy of the bundle."
             ) from error
-        object.__setattr__(self, "folded", folded)
+        object.__setattr__(self, "network", network)
 
     def predict(self, features: Float32Array) -> Float32Array:
         """Prediction, float32 (n,), for float32 features (n, k); NaN is missing."""
-        import torch
-
         # Here, not above: numba takes longer to import than most scripts to run.
         from gssm.models.tabnet_kernels import standardize
 
-        _single_thread()
         features = np.ascontiguousarray(features, dtype=np.float32)
         result = np.empty(len(features), dtype=np.float32)
-        known, folded = self.scaling, self.folded
+        known, network = self.scaling, self.network
         mean, scale = known.target
         learnt = (known.median, known.mean, known.scale, np.float32(CLIP), known.indicators)
-        inputs = torch.zeros((BATCH, known.input_dim))
-        for start in range(0, len(features), BATCH):
-            rows = features[start : start + BATCH]
-            into = inputs.numpy()[: len(rows)]
-            standardize(rows, *learnt, folded.gain, folded.offset, into)
-            with torch.inference_mode():
-                output = folded.predict(inputs)
-            result[start : start + BATCH] = output[: len(rows)].numpy() * scale + mean
+        inputs = np.zeros((BATCH, known.input_dim), np.float32)
+        with single_thread():
+            for start in range(0, len(features), BATCH):
+                rows = features[start : start + BATCH]
+                standardize(rows, *learnt, network.gain, network.offset, inputs[: len(rows)])
+                output = network.predict(inputs)
+                result[start : start + BATCH] = output[: len(rows)] * scale + mean
         return result
 
     @property
@@ -176,23 +175,23 @@ class TabNet:
         return dict(self.shape)
 
     def to_bytes(self) -> bytes:
-        """Return state and scaling as safetensors."""
+        """Return network and scaling as safetensors."""
         from safetensors.numpy import save
 
-        tensors = {f"network.{name}": np.ascontiguousarray(v) for name, v in self.state.items()}
+        tensors: dict[str, Any] = {f"network.{name}": v for name, v in self.tensors.items()}
         tensors |= {f"scaling.{name}": value for name, value in vars(self.scaling).items()}
         return bytes(save(tensors))
 
     @classmethod
-    def from_bytes(cls, data: bytes, params: Mapping[str, Any]) -> TabNet:
+    def from_bytes(cls, data: Buffer, params: Mapping[str, Any]) -> TabNet:
         """Inverse of `to_bytes`."""
-        from safetensors.numpy import load
-
         parts: dict[str, dict[str, Any]] = {"network": {}, "scaling": {}}
-        for name, array in load(data).items():
+        for name, array in views(data).items():
             part, _, key = name.partition(".")
             parts[part][key] = array
-        return cls(Scaling(**parts["scaling"]), parts["network"], params)
+        # Copies of what is small: compiled loops take arrays that can be written.
+        scaling = Scaling(**{name: array.copy() for name, array in parts["scaling"].items()})
+        return cls(scaling, parts["network"], params)
 
 
 def fit(features: Float32Array, target: Float32Array, params: TabNetParams, seed: int) -> TabNet:
@@ -201,9 +200,20 @@ def fit(features: Float32Array, target: Float32Array, params: TabNetParams, seed
     A fixed number of epochs with a decaying learning rate: early stopping would need
     rows to stop on, and the paper's stopped on the rows that it was scored on.
     """
-    import torch
+    from gssm.models.tabnet_fold import fold
 
     scaling = Scaling.learn(features, target)
+    shape = {name: getattr(params, name) for name in SHAPE}
+    state = train_network(scaling, features, target, params, seed)
+    return TabNet(scaling, fold(state, shape), shape)
+
+
+def train_network(
+    scaling: Scaling, features: Float32Array, target: Float32Array, params: TabNetParams, seed: int
+) -> dict[str, NDArray[Any]]:
+    """Train as `fit` does; return the state of `pytorch_tabnet.tab_network.TabNet`."""
+    import torch
+
     mean, scale = scaling.target
     scaled = ((target - mean) / scale).astype(np.float32)[:, None]
     with _FITTING:
@@ -211,10 +221,9 @@ def fit(features: Float32Array, target: Float32Array, params: TabNetParams, seed
         torch.set_num_threads(1)  # sums in one order, so that the seed decides everything
         try:
             with torch.random.fork_rng(devices=[]):
-                state = _train(scaling.inputs(features), scaled, params, seed)
+                return _train(scaling.inputs(features), scaled, params, seed)
         finally:
             torch.set_num_threads(threads)
-    return TabNet(scaling, state, {name: getattr(params, name) for name in SHAPE})
 
 
 def _train(
@@ -256,11 +265,3 @@ def _train(
         )
     state = regressor.network.state_dict()
     return {name: tensor.detach().numpy().copy() for name, tensor in state.items()}
-
-
-def _single_thread() -> None:
-    import torch
-
-    # Per thread in torch's OpenMP back end, so asked at every call; Dask owns the cores.
-    if torch.get_num_threads() != 1:
-        torch.set_num_threads(1)

@@ -1,104 +1,28 @@
 """A trained TabNet as the fewest matrix products that give the same numbers.
 
 In evaluation batch normalisation is linear and goes into the weights before it. Of the last
-layer of each step only what the next one reads is computed.
+layer of each step only what the next one reads is kept.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    import torch
+from gssm.models.tabnet_network import used_of
 
 Float32Array = NDArray[np.float32]
 State = Mapping[str, NDArray[Any]]
 
 # Added to variances by torch's batch normalisation.
 EPSILON = 1e-5
-RESIDUAL = np.float32(np.sqrt(0.5))
 ENCODER = "tabnet.encoder"
 
 
-@dataclass(frozen=True, eq=False)
-class Dense:
-    """A gated linear layer: ``glu(x @ weight + bias)``, added to `x` where it is a residual.
-
-    Parameters
-    ----------
-    weight, bias
-        float32 (inputs, 2 outputs) and (2 outputs,).
-    residual
-        Where in its inputs those lie that are added to its outputs; None for the first.
-    """
-
-    weight: torch.Tensor
-    bias: torch.Tensor
-    residual: slice | None
-
-
-@dataclass(frozen=True, eq=False)
-class Folded:
-    """The network without its normalisations.
-
-    Parameters
-    ----------
-    gain, offset
-        First normalisation, of the inputs, float32 (inputs,).
-    first
-        Layers from the inputs to the first attention.
-    steps
-        Of each step, weight and bias of the attention, and layers behind it.
-    decide
-        Width of the part of a step's output that decides; the rest attends.
-    final
-        Weights of the sum of decisions, (decide, 1).
-    """
-
-    gain: Float32Array
-    offset: Float32Array
-    first: tuple[Dense, ...]
-    steps: tuple[tuple[torch.Tensor, torch.Tensor, tuple[Dense, ...]], ...]
-    decide: int
-    gamma: float
-    final: torch.Tensor
-
-    def predict(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Standardised prediction (n,) for inputs (n, k), as `standardize` makes them."""
-        import torch
-
-        from gssm.models.tabnet_kernels import attend
-
-        attention = _transform(inputs, self.first)
-        prior, masked = torch.ones_like(inputs), torch.empty_like(inputs)
-        decided = inputs.new_zeros((len(inputs), self.decide))
-        for weight, bias, layers in self.steps:
-            logits = torch.addmm(bias, attention, weight)
-            arrays = [tensor.numpy() for tensor in (logits, prior, inputs)]
-            attend(*arrays, np.float32(self.gamma), masked.numpy())
-            output = _transform(masked, layers)
-            decided += output[:, : self.decide].relu()
-            attention = output[:, self.decide :]
-        return (decided @ self.final)[:, 0]
-
-
-def _transform(values: torch.Tensor, layers: tuple[Dense, ...]) -> torch.Tensor:
-    import torch
-
-    for layer in layers:
-        gated = torch.nn.functional.glu(torch.addmm(layer.bias, values, layer.weight))
-        if layer.residual is not None:
-            gated.add_(values[:, layer.residual]).mul_(float(RESIDUAL))
-        values = gated
-    return values
-
-
-def fold(state: State, shape: Mapping[str, Any], inputs: int) -> Folded:
+def fold(state: State, shape: Mapping[str, Any]) -> dict[str, Float32Array]:
     """Fold a state of `pytorch_tabnet.tab_network.TabNet`.
 
     Parameters
@@ -106,86 +30,60 @@ def fold(state: State, shape: Mapping[str, Any], inputs: int) -> Folded:
     state
         Its state dict.
     shape
-        ``n_d``, ``n_a``, ``n_steps``, ``gamma``, ``n_independent`` and ``n_shared``.
-    inputs
-        Number of inputs.
+        ``n_d``, ``n_a``, ``n_steps``, ``n_independent`` and ``n_shared``.
 
-    Raises
-    ------
-    KeyError, ValueError
-        The state has not this shape, or is not finite.
+    Returns
+    -------
+    dict
+        Arrays by name, as `gssm.models.tabnet_network.build` reads them.
     """
-    import torch
-
-    decide, steps = int(shape["n_d"]), int(shape["n_steps"])
-    width = decide + int(shape["n_a"])
-    gain, offset = _normalization(state, f"{ENCODER}.initial_bn", inputs)
-    behind = []
-    for step in range(steps):
-        attention = f"{ENCODER}.att_transformers.{step}"
-        weight, bias = _linear(state, attention, (inputs, width - decide))
-        # Nothing attends to the last step.
-        used = slice(0, width) if step < steps - 1 else slice(0, decide)
-        layers = _layers(state, f"{ENCODER}.feat_transformers.{step}", shape, inputs, used)
-        behind.append((weight, bias, layers))
-    first = _layers(state, f"{ENCODER}.initial_splitter", shape, inputs, slice(decide, width))
-    final = _array(state, "tabnet.final_mapping.weight", (1, decide))
-    return Folded(
-        gain,
-        offset,
-        first,
-        tuple(behind),
-        decide,
-        float(shape["gamma"]),
-        torch.from_numpy(np.ascontiguousarray(final.T)),
-    )
+    decide, width = int(shape["n_d"]), int(shape["n_d"]) + int(shape["n_a"])
+    tensors = dict(_normalization(state, f"{ENCODER}.initial_bn"))
+    tensors["final"] = np.ascontiguousarray(state["tabnet.final_mapping.weight"][0])
+    first = f"{ENCODER}.initial_splitter"
+    tensors |= _layers(state, first, shape, "first", slice(decide, width))
+    for step in range(int(shape["n_steps"])):
+        into = f"step.{step}"
+        tensors |= _linear(state, f"{ENCODER}.att_transformers.{step}", into, slice(None))
+        transformer = f"{ENCODER}.feat_transformers.{step}"
+        tensors |= _layers(state, transformer, shape, into, used_of(step, shape))
+    return tensors
 
 
 def _layers(
-    state: State, name: str, shape: Mapping[str, Any], inputs: int, used: slice
-) -> tuple[Dense, ...]:
+    state: State, name: str, shape: Mapping[str, Any], into: str, used: slice
+) -> dict[str, Float32Array]:
     """Gated layers of one feature transformer; of the last, only the outputs that are used."""
     width = int(shape["n_d"]) + int(shape["n_a"])
     blocks = (("shared", int(shape["n_shared"])), ("specifics", int(shape["n_independent"])))
     names = [f"{name}.{block}.glu_layers.{i}" for block, count in blocks for i in range(count)]
-    layers = []
+    tensors: dict[str, Float32Array] = {}
     for number, layer in enumerate(names):
-        weight, bias = _linear(state, layer, (2 * width, inputs if number == 0 else width))
         kept = used if number == len(names) - 1 else slice(0, width)
         columns = np.r_[kept, slice(kept.start + width, kept.stop + width)]
-        layers.append(
-            Dense(
-                weight[:, columns].contiguous(),
-                bias[columns].contiguous(),
-                None if number == 0 else kept,
-            )
-        )
-    return tuple(layers)
+        tensors |= _linear(state, layer, f"{into}.{number}", columns)
+    return tensors
 
 
-def _linear(state: State, name: str, shape: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
+def _linear(
+    state: State, name: str, into: str, columns: slice | NDArray[np.int64]
+) -> dict[str, Float32Array]:
     """Weight (inputs, outputs) and bias (outputs,) of a linear layer and its normalisation."""
-    import torch
+    norm = _normalization(state, f"{name}.bn.bn")
+    weight = state[f"{name}.fc.weight"].astype(np.float64) * norm["gain"][:, None]
+    return {
+        f"{into}.weight": np.ascontiguousarray(weight.T.astype(np.float32)[:, columns]),
+        f"{into}.bias": np.ascontiguousarray(norm["offset"][columns]),
+    }
 
-    gain, offset = _normalization(state, f"{name}.bn.bn", shape[0])
-    weight = _array(state, f"{name}.fc.weight", shape).astype(np.float64) * gain[:, None]
-    folded = np.ascontiguousarray(weight.T.astype(np.float32))
-    return torch.from_numpy(folded), torch.from_numpy(offset)
 
-
-def _normalization(state: State, name: str, size: int) -> tuple[Float32Array, Float32Array]:
-    parts = ("weight", "bias", "running_mean", "running_var")
+def _normalization(state: State, name: str) -> dict[str, Float32Array]:
     weight, bias, mean, variance = (
-        _array(state, f"{name}.{part}", (size,)).astype(np.float64) for part in parts
+        state[f"{name}.{part}"].astype(np.float64)
+        for part in ("weight", "bias", "running_mean", "running_var")
     )
-    if not (variance >= 0).all():
-        raise ValueError(f"{name} has a negative variance")
     gain = weight / np.sqrt(variance + EPSILON)
-    return gain.astype(np.float32), (bias - mean * gain).astype(np.float32)
-
-
-def _array(state: State, name: str, shape: tuple[int, ...]) -> NDArray[Any]:
-    array = np.asarray(state[name])
-    if array.shape != shape or not np.isfinite(array).all():
-        raise ValueError(f"{name} is {array.shape} and not {shape}, or is not finite")
-    return array
+    return {
+        "gain": gain.astype(np.float32),
+        "offset": (bias - mean * gain).astype(np.float32),
+    }

@@ -24,7 +24,7 @@ from gssm.models.lanes import LANES, above, add_where, lowest_bit, peek, poke
 from gssm.models.trees import COLUMN, COLUMN_BITS, FLIP, Trees
 
 # See there; changed with it, this module is compiled anew.
-COMPILED_IN = "5e1c33ee"
+COMPILED_IN = "29f98dd7"
 
 Float32Array = NDArray[np.float32]
 Integers = NDArray[np.int32]

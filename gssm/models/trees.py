@@ -10,6 +10,7 @@ comparison sends each number, infinity and missing value where the training libr
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +27,8 @@ COLUMN_BITS = 9
 COLUMN = (1 << COLUMN_BITS) - 1
 MAX_FEATURES = 1 << (COLUMN_BITS - 1)
 MAX_NODES = 1 << (31 - COLUMN_BITS)
+# Nodes looked at together when columns are noted.
+PART = 1 << 20
 
 # What turns the bits of a negative float32 into an integer of the same order, and back.
 FLIP = np.int32(0x7FFFFFFF)
@@ -49,12 +52,21 @@ class Trees:
 
     def __post_init__(self) -> None:
         """Note the columns that are read."""
-        # Read-only and a plain array wherever it comes from: one type, compiled once.
-        nodes = np.asarray(self.nodes).view()
-        nodes.flags.writeable = False
-        object.__setattr__(self, "nodes", nodes)
-        read = nodes[:, 1][nodes[:, 1] != 0] & COLUMN
-        object.__setattr__(self, "columns", np.bincount(read, minlength=COLUMN + 1) > 0)
+        # Read-only and plain arrays wherever they come from: one type, compiled once.
+        for name in ("nodes", "starts"):
+            array = np.asarray(getattr(self, name)).view()
+            array.flags.writeable = False
+            object.__setattr__(self, name, array)
+        columns = np.zeros(COLUMN + 1, bool)
+        for begin in range(0, len(self.nodes), PART):  # not one more array of all nodes
+            meta = self.nodes[begin : begin + PART, 1]
+            columns[meta[meta != 0] & COLUMN] = True
+        object.__setattr__(self, "columns", columns)
+
+    @property
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """What is stored; `from_arrays` is the inverse."""
+        return {"nodes": self.nodes, "starts": self.starts}
 
     @property
     def features(self) -> int:
@@ -111,6 +123,28 @@ def pack(
         starts[tree + 1] = starts[tree] + len(packed)
         nodes[starts[tree] : starts[tree + 1]] = packed
     return Trees(nodes[: starts[-1]], starts)
+
+
+def from_arrays(arrays: Mapping[str, NDArray[Any]]) -> Trees:
+    """Return trees of the arrays ``nodes`` and ``starts`` if every walk through them ends.
+
+    Raises
+    ------
+    BundleError
+        The arrays are no set of trees; those of `pack` always are.
+    """
+    _require("nodes" in arrays and "starts" in arrays)
+    nodes, starts = arrays["nodes"], arrays["starts"]
+    _require(nodes.dtype == np.int32 and nodes.ndim == 2 and nodes.shape[1] == 2)
+    _require(starts.dtype == np.int64 and starts.ndim == 1 and starts.size > 1)
+    _require(bool(starts[0] == 0 and starts[-1] == len(nodes) and np.all(np.diff(starts) > 0)))
+    for start, stop in zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True):
+        inner = np.flatnonzero(nodes[start:stop, 1])
+        child = nodes[start:stop, 1][inner] >> COLUMN_BITS
+        # Pairs behind their parents, each place but the root's taken once.
+        _require(bool(np.all(child > inner)) and stop - start == 1 + 2 * inner.size)
+        _require(np.array_equal(np.sort(child), 1 + 2 * np.arange(inner.size)))
+    return Trees(nodes, starts)
 
 
 def _pack_tree(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import mmap
 import pickle
 import subprocess
 import sys
@@ -124,6 +125,28 @@ def test_model_survives_saving(model: Model, tmp_path: Path, name: str) -> None:
     assert again.to_files() == model.to_files()
 
 
+def test_processes_share_the_large_arrays_of_a_folder(model: Model, tmp_path: Path) -> None:
+    model.save(tmp_path / "model")
+    model.save(tmp_path / "model.zip")
+
+    def origin(array: np.ndarray) -> object:
+        base: object = array
+        while isinstance(base, np.ndarray):
+            base = base.base
+        return base.obj if isinstance(base, memoryview) else base
+
+    mapped, unpacked = load_model(tmp_path / "model"), load_model(tmp_path / "model.zip")
+    for name in ("random_forest", "xgboost"):
+        assert isinstance(origin(mapped.members[name].trees.nodes), mmap.mmap)
+        assert not isinstance(origin(unpacked.members[name].trees.nodes), mmap.mmap)
+    # What another process has mapped may be replaced: its pages stay until it ends.
+    before = mapped.predict(samples())
+    model.save(tmp_path / "model", overwrite=True)
+    pd.testing.assert_frame_equal(mapped.predict(samples()), before)
+    layer = load_model().members["tabnet"].network.first[0]
+    assert isinstance(origin(layer.weight), mmap.mmap)
+
+
 def test_saving_twice_gives_the_same_bytes(model: Model, tmp_path: Path) -> None:
     for name in ("a", "b", "a.zip", "b.zip"):
         model.save(tmp_path / name)
@@ -135,7 +158,7 @@ def test_saving_twice_gives_the_same_bytes(model: Model, tmp_path: Path) -> None
 def test_existing_path_is_only_replaced_on_request(model: Model, folder: Path) -> None:
     with pytest.raises(StoreExistsError, match="overwrite=True"):
         model.save(folder)
-    (folder / "xgboost.ubj").write_text("of the old model")
+    (folder / "xgboost.safetensors").write_text("of the old model")
     model.save(folder, overwrite=True)
     assert load_model(folder).sha256 == model.sha256
     other = folder.parent / "photos"
@@ -165,9 +188,9 @@ def edit_manifest(folder: Path, change: Callable[[dict], None]) -> None:
 
 
 def plant_member(folder: Path, data: bytes) -> None:
-    (folder / "xgboost.ubj").write_bytes(data)
+    (folder / "xgboost.safetensors").write_bytes(data)
     entry = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-    edit_manifest(folder, lambda m: m["files"].update({"xgboost.ubj": entry}))
+    edit_manifest(folder, lambda m: m["files"].update({"xgboost.safetensors": entry}))
 
 
 def set_feature(manifest: dict) -> None:
@@ -183,8 +206,8 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "manifest not JSON": (lambda f: (f / "manifest.json").write_text("{"), "is not JSON"),
     "manifest a list": (lambda f: (f / "manifest.json").write_text("[]"), "bundle format None"),
     "format version": (
-        lambda f: edit_manifest(f, lambda m: m.update(format_version=2)),
-        "bundle format 2 and this gssm reads 1",
+        lambda f: edit_manifest(f, lambda m: m.update(format_version=1)),
+        "bundle format 1 and this gssm reads 2",
     ),
     "no file list": (lambda f: edit_manifest(f, lambda m: m.pop("files")), "plain file names"),
     "file outside": (
@@ -198,13 +221,13 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "unknown feature": (lambda f: edit_manifest(f, set_feature), "moon_phase"),
     "other units": (lambda f: edit_manifest(f, set_unit), "furlong"),
-    "member missing": (lambda f: (f / "xgboost.ubj").unlink(), "lacks xgboost.ubj"),
+    "member missing": (lambda f: (f / "xgboost.safetensors").unlink(), "lacks xgboost.safetensors"),
     "wrong hash": (
         lambda f: (f / "random_forest.safetensors").write_bytes(b"x"),
         "wrong sha256 or size",
     ),
-    "member a pickle": (lambda f: plant_member(f, pickle.dumps([1])), "not UBJ"),
-    "member damaged": (lambda f: plant_member(f, b"{L"), "incomplete or damaged"),
+    "member a pickle": (lambda f: plant_member(f, pickle.dumps([1])), "no safetensors"),
+    "member damaged": (lambda f: plant_member(f, b"{L"), "damaged or no safetensors"),
     **{
         f"extra {suffix}": (
             lambda f, suffix=suffix: (f / f"extra{suffix}").write_bytes(b"anything"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -28,12 +30,15 @@ def _table(rows: int = 600) -> tuple[np.ndarray, np.ndarray]:
     return features, target
 
 
+def _params(shape: dict[str, int]) -> TabNetParams:
+    return TabNetParams(epochs=2, batch_size=128, virtual_batch_size=64, **shape)
+
+
 def _fit(shape: dict[str, int]) -> TabNet:
-    params = TabNetParams(epochs=2, batch_size=128, virtual_batch_size=64, **shape)
-    return tabnet.fit(*_table(), params, seed=0)
+    return tabnet.fit(*_table(), _params(shape), seed=0)
 
 
-def _stock(member: TabNet, features: np.ndarray) -> np.ndarray:
+def _stock(member: TabNet, state: Mapping[str, np.ndarray], features: np.ndarray) -> np.ndarray:
     """What pytorch_tabnet computes, in its own evaluation mode."""
     import torch
     from pytorch_tabnet.tab_network import TabNet as Network
@@ -46,7 +51,7 @@ def _stock(member: TabNet, features: np.ndarray) -> np.ndarray:
         group_attention_matrix=torch.eye(size),
         **{name: member.shape[name] for name in tabnet.SHAPE},
     )
-    network.load_state_dict({n: torch.from_numpy(np.array(v)) for n, v in member.state.items()})
+    network.load_state_dict({n: torch.from_numpy(np.array(v)) for n, v in state.items()})
     with torch.inference_mode():
         output, _ = network.eval()(torch.from_numpy(member.scaling.inputs(features)))
     mean, scale = member.scaling.target
@@ -56,11 +61,12 @@ def _stock(member: TabNet, features: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_folded_network_predicts_what_it_was_folded_from(shape: dict[str, int]) -> None:
     member = _fit(shape)
+    state = tabnet.train_network(member.scaling, *_table(), _params(shape), seed=0)
     features, _ = _table(1500)
     features[0] = np.nan
     features[1] = np.inf
     features[2] = -1e30
-    np.testing.assert_allclose(member.predict(features), _stock(member, features), atol=3e-6)
+    np.testing.assert_allclose(member.predict(features), _stock(member, state, features), atol=3e-6)
     again = TabNet.from_bytes(member.to_bytes(), member.params)
     np.testing.assert_array_equal(again.predict(features), member.predict(features))
 
@@ -84,7 +90,7 @@ def test_attention_is_the_projection_onto_the_simplex(size: int, seed: int, spre
     prior = rng.uniform(0.1, 1.3, logits.shape).astype(np.float32)
     weighted, before = logits * prior, prior.copy()
     mask = np.empty_like(logits)
-    attend(logits, prior, np.ones_like(logits), np.float32(1.3), mask)
+    attend(logits, np.zeros(size, np.float32), prior, np.ones_like(logits), np.float32(1.3), mask)
     # The usual algorithm, by sorting (Martins and Astudillo 2016, algorithm 1).
     ordered = -np.sort(-weighted.astype(np.float64), axis=1)
     excess = np.cumsum(ordered, axis=1) - 1
@@ -95,9 +101,32 @@ def test_attention_is_the_projection_onto_the_simplex(size: int, seed: int, spre
     np.testing.assert_allclose(prior, before * (1.3 - mask), rtol=1e-5, atol=1e-6)
 
 
+@settings(max_examples=60)
+@given(
+    st.integers(1, 40),
+    st.sampled_from([-1, 0, 3]),
+    st.integers(0, 2**32 - 1),
+    st.sampled_from([0.01, 3.0, 60.0, 1e4]),
+)
+def test_gates_are_as_exact_as_float32(width: int, start: int, seed: int, spread: float) -> None:
+    from gssm.models.tabnet_kernels import gate
+
+    rng = np.random.default_rng(seed)
+    gates = (spread * rng.normal(size=(5, 2 * width))).astype(np.float32)
+    bias = rng.normal(size=2 * width).astype(np.float32)
+    values = rng.normal(size=(5, width + 3)).astype(np.float32)
+    found = np.empty((5, width), np.float32)
+    gate(gates, bias, values, start, found)
+    linear, gating = np.split((gates + bias).astype(np.float64), 2, axis=1)
+    expected = linear / (1 + np.exp(np.clip(-gating, -600, 600)))
+    if start >= 0:
+        expected = (expected + values[:, start : start + width]) * np.sqrt(0.5)
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
+
+
 def test_weights_that_are_not_finite_are_refused() -> None:
     member = _fit(SHAPES[0])
-    name = "tabnet.encoder.att_transformers.0.fc.weight"
-    broken = {**member.state, name: np.full_like(member.state[name], np.nan)}
+    name = "step.0.weight"
+    broken = {**member.tensors, name: np.full_like(member.tensors[name], np.nan)}
     with pytest.raises(BundleError, match="do not fit its shape"):
         TabNet(member.scaling, broken, member.shape)

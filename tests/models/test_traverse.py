@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numba
 import numpy as np
@@ -22,7 +23,7 @@ Float32Array = NDArray[np.float32]
 TIES = np.array([-np.inf, -3e38, -1.5, -1e-40, -0.0, 0.0, 1e-40, 0.1, 2, 3e38, np.inf], np.float32)
 
 
-def grow(seed: int, count: int = 20, features: int = 5, depth: int = 9) -> forest.Forest:
+def grow(seed: int, count: int = 20, features: int = 5, depth: int = 9) -> dict[str, Any]:
     """Random trees that no library grew: all thresholds and sides, single leaves among them."""
     rng = np.random.default_rng(seed)
     nodes: list[list[float]] = []
@@ -45,7 +46,7 @@ def grow(seed: int, count: int = 20, features: int = 5, depth: int = 9) -> fores
     kinds = (np.int16, np.float32, np.int32, np.int32, np.uint8, np.float32)
     columns = zip(names, zip(*nodes, strict=True), kinds, strict=True)
     arrays = {name: np.array(column).astype(kind) for name, column, kind in columns}
-    return forest.Forest(**arrays, roots=np.array(roots, np.int32))
+    return arrays | {"roots": np.array(roots, np.int32)}
 
 
 def draw(seed: int, rows: int, features: int = 5) -> Float32Array:
@@ -59,17 +60,17 @@ def draw(seed: int, rows: int, features: int = 5) -> Float32Array:
     return np.where(rng.random((rows, features)) < 0.2, np.nan, drawn).astype(np.float32)
 
 
-def walk(grown: forest.Forest, rows: Float32Array) -> NDArray[np.float64]:
+def walk(arrays: dict[str, Any], rows: Float32Array) -> NDArray[np.float64]:
     """Values of the trees, (trees, n), as the definition of the arrays says."""
+    feature, threshold = arrays["feature"], arrays["threshold"]
     values = []
-    for root in grown.roots:
+    for root in arrays["roots"]:
         at = np.full(len(rows), root)
-        while np.any(inner := grown.feature[at] >= 0):
-            x = rows[np.arange(len(rows)), np.maximum(grown.feature[at], 0)]
-            missing = np.isnan(x)
-            left = np.where(missing, grown.missing_left[at] == 1, x <= grown.threshold[at])
-            at = np.where(inner, np.where(left, grown.left[at], grown.right[at]), at)
-        values.append(grown.value[at])
+        while np.any(inner := feature[at] >= 0):
+            x = rows[np.arange(len(rows)), np.maximum(feature[at], 0)]
+            left = np.where(np.isnan(x), arrays["missing_left"][at] == 1, x <= threshold[at])
+            at = np.where(inner, np.where(left, arrays["left"][at], arrays["right"][at]), at)
+        values.append(arrays["value"][at])
     return np.array(values, np.float64)
 
 
@@ -77,14 +78,14 @@ def walk(grown: forest.Forest, rows: Float32Array) -> NDArray[np.float64]:
 @pytest.mark.parametrize("rows", [1, 2, 63, 64, 65, 3000])
 def test_sums_equal_trees_walked_row_by_row(seed: int, rows: int) -> None:
     grown, features = grow(seed), draw(seed, rows)
-    values = walk(grown, features)
+    values, packed = walk(grown, features), forest.from_nodes(**grown).trees
     total = np.zeros(rows)
     single = np.full(rows, 0.2, np.float32)
     for value in values:
         total += value
         single += value.astype(np.float32)
-    np.testing.assert_array_equal(traverse.sums(grown.trees, features, 0.0, np.float64), total)
-    np.testing.assert_array_equal(traverse.sums(grown.trees, features, 0.2, np.float32), single)
+    np.testing.assert_array_equal(traverse.sums(packed, features, 0.0, np.float64), total)
+    np.testing.assert_array_equal(traverse.sums(packed, features, 0.2, np.float32), single)
 
 
 def test_trees_of_one_leaf_need_no_column() -> None:
@@ -109,7 +110,7 @@ def test_chain_deeper_than_any_recursion() -> None:
     depth = 3000
     index = np.arange(2 * depth + 1)
     inner = (index % 2 == 0) & (index < 2 * depth)
-    chain = forest.Forest(
+    chain = forest.from_nodes(
         feature=np.where(inner, 0, -1).astype(np.int16),
         threshold=(index // 2).astype(np.float32),
         left=np.where(inner, index + 1, -1).astype(np.int32),
@@ -122,7 +123,7 @@ def test_chain_deeper_than_any_recursion() -> None:
     np.testing.assert_array_equal(chain.predict(rows), rows[:, 0])
 
 
-GROWN = grow(11, count=30)
+GROWN = forest.from_nodes(**grow(11, count=30))
 ROWS = draw(11, 5000)
 WHOLE = GROWN.predict(ROWS)
 
@@ -240,7 +241,7 @@ def test_boosting_of_another_kind_is_refused() -> None:
     for options in ({"objective": "binary:logistic"}, {"booster": "gblinear"}):
         other = xgboost.train({**options, "nthread": 1}, matrix, num_boost_round=2)
         with pytest.raises(BundleError, match="XGBoost member"):
-            boosting.Boosting(bytes(other.save_raw("ubj")))
+            boosting.from_ubj(bytes(other.save_raw("ubj")))
 
 
 def test_compiled_loops_know_what_they_were_compiled_with() -> None:

@@ -84,6 +84,51 @@ def test_what_is_no_set_of_trees_is_refused(case: str) -> None:
         trees.pack(**{**stump(), name: np.asarray(value)})
 
 
+def test_packed_trees_read_back() -> None:
+    packed = trees.pack(**stump())
+    again = trees.from_arrays(packed.arrays)
+    np.testing.assert_array_equal(again.nodes, packed.nodes)
+    np.testing.assert_array_equal(again.columns, packed.columns)
+
+
+STORED_DAMAGE: dict[str, dict[str, Any]] = {
+    "child is itself": {"nodes": [[0, 0 << 9 | 2], [1, 0], [2, 0]]},
+    "child outside": {"nodes": [[0, 3 << 9 | 2], [1, 0], [2, 0]]},
+    "child of another tree": {"nodes": [[0, 3 << 9], [1, 0], [2, 0], [3, 0]], "starts": [0, 3, 4]},
+    "child negative": {"nodes": [[0, -512], [1, 0], [2, 0]]},
+    "child twice": {"nodes": [[0, 1 << 9], [0, 3 << 9], [0, 3 << 9], [1, 0], [2, 0]]},
+    "node without a parent": {"nodes": [[0, 0], [1, 0]]},
+    "start outside": {"starts": [0, 4]},
+    "start not first": {"starts": [1, 3]},
+    "starts not ascending": {"starts": [0, 3, 3]},
+    "no starts": {"starts": [0]},
+    "starts of another type": {"starts": np.array([0, 3], np.int32)},
+    "nodes of another type": {"nodes": np.zeros((3, 2), np.float32)},
+    "nodes flat": {"nodes": np.zeros(3, np.int32)},
+}
+
+
+@pytest.mark.parametrize("case", STORED_DAMAGE)
+def test_stored_arrays_that_are_no_trees_are_refused(case: str) -> None:
+    sound = {"nodes": [[0, 1 << 9 | 2], [1, 0], [2, 0]], "starts": [0, 3]}
+    types = {"nodes": np.int32, "starts": np.int64}
+
+    def arrays(values: dict[str, Any]) -> dict[str, Any]:
+        return {
+            name: value if isinstance(value, np.ndarray) else np.array(value, types[name])
+            for name, value in values.items()
+        }
+
+    trees.from_arrays(arrays(sound))
+    damaged = sound | STORED_DAMAGE[case]
+    if "starts" not in STORED_DAMAGE[case]:
+        damaged["starts"] = [0, len(damaged["nodes"])]
+    with pytest.raises(BundleError, match="not a set of trees"):
+        trees.from_arrays(arrays(damaged))
+    with pytest.raises(BundleError, match="not a set of trees"):
+        trees.from_arrays({})
+
+
 @pytest.fixture(scope="module")
 def member() -> boosting.Boosting:
     rng = np.random.default_rng(0)
@@ -156,9 +201,9 @@ def test_damaged_ubj_is_refused(data: bytes) -> None:
 @pytest.mark.parametrize("keep", [2, 100, 1000, -1])
 def test_a_member_cut_short_is_refused(member: boosting.Boosting, keep: int) -> None:
     with pytest.raises(BundleError, match="XGBoost member"):
-        boosting.Boosting(member.ubj[:keep])
+        boosting.from_ubj(member.ubj[:keep])
 
 
 def test_a_model_without_its_parts_is_refused() -> None:
     with pytest.raises(BundleError, match="lacks what a model has"):
-        boosting.Boosting(b"{i\x07learner{}}")
+        boosting.from_ubj(b"{i\x07learner{}}")
