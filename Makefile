@@ -4,10 +4,10 @@ STAMP := .venv/.installed
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint bench skill notebooks clean
+.PHONY: help demo test test-slow lint bench bench-history skill notebooks clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # Made again only when the dependencies change, so a second run installs nothing.
 $(STAMP): pyproject.toml constraints.txt
@@ -38,6 +38,12 @@ test-slow: $(STAMP) ## Run the tests that take minutes
 
 bench: $(STAMP) ## Run the benchmarks
 	$(BIN)/python benchmarks/run.py
+
+# In the environment at hand: asv builds none, so that it needs no network and no compiler.
+bench-history: $(STAMP) ## Run asv's benchmarks and keep the figures under this commit
+	$(BIN)/asv machine --yes --config benchmarks/asv.conf.json
+	$(BIN)/asv run --config benchmarks/asv.conf.json \
+	  --set-commit-hash "$$(git rev-parse HEAD)" --launch-method spawn
 
 skill: $(STAMP) ## Measure skill on the station table, by every protocol (about an hour)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/skill.py

@@ -43,21 +43,25 @@ def simulated(size: int = 1024, chunk: int = 1024, history: bool = False) -> Ite
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--size", type=int, default=1024, help="side of the scene, pixels")
-    parser.add_argument("--chunk", type=int, default=1024, help="side of a chunk, pixels")
-    parser.add_argument("--history", action="store_true", help="with references of the past")
-    parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)
-    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--store", default="out.zarr", help=argparse.SUPPRESS)
-    parser.add_argument("--bare", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("--workers", type=int, default=1, help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    options = parse()
     if options.part:
         print(json.dumps(PARTS[options.part](options)))
         return
     for what, figure, limit in simulated(options.size, options.chunk, options.history):
         print(f"{what:<52} {figure:>12}   {limit}", flush=True)
+
+
+def parse(arguments: list[str] | None = None, folder: Path | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--size", type=int, default=1024, help="side of the scene, pixels")
+    parser.add_argument("--chunk", type=int, default=1024, help="side of a chunk, pixels")
+    parser.add_argument("--history", action="store_true", help="with references of the past")
+    parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, default=folder, help=argparse.SUPPRESS)
+    parser.add_argument("--store", default="out.zarr", help=argparse.SUPPRESS)
+    parser.add_argument("--bare", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--workers", type=int, default=1, help=argparse.SUPPRESS)
+    return parser.parse_args(arguments)
 
 
 def lines(options: argparse.Namespace) -> Iterator[Line]:
@@ -144,9 +148,12 @@ def make_grid(options: argparse.Namespace) -> Any:
 
 
 def find(options: argparse.Namespace) -> Any:
+    from rasterio.warp import transform_bounds
+
     import gssm
 
-    bbox = tuple(make_grid(options).geographic_extent.boundingbox.bbox)
+    grid = make_grid(options)
+    bbox = transform_bounds(grid.crs, "EPSG:4326", *grid.boundingbox.bbox)
     return gssm.search(bbox, "2023-06", catalog=options.folder / "catalogue")
 
 
@@ -170,11 +177,17 @@ def warm(options: argparse.Namespace) -> None:
     gssm.predict(open_cube(options).isel(y=slice(0, 32), x=slice(0, 32))).compute()
 
 
+def write(options: argparse.Namespace) -> None:
+    """Write the map of the scene."""
+    import gssm
+
+    store = options.folder / options.store
+    gssm.to_zarr(gssm.predict(open_cube(options)), store, overwrite=True)
+
+
 def whole(options: argparse.Namespace) -> dict[str, float]:
     """Search to Zarr."""
     import dask
-
-    import gssm
 
     scheduler = "synchronous" if options.workers == 1 else "threads"
     store = options.folder / options.store
@@ -183,7 +196,7 @@ def whole(options: argparse.Namespace) -> dict[str, float]:
         if options.bare:
             leave_out_scores()
         wall, cpu = time.perf_counter(), time.process_time()
-        gssm.to_zarr(gssm.predict(open_cube(options)), store, overwrite=True)
+        write(options)
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     return {"wall": wall, "cpu": cpu, "memory": peak_memory(), "written": folder_bytes(store)}
 

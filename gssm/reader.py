@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 import time
@@ -27,7 +26,7 @@ from gssm.describe import Raster
 from gssm.errors import GssmWarning
 from gssm.grid import geographic_bounds, intersects
 from gssm.layers import Layer, Source
-from gssm.sign import signed
+from gssm.opened import Opened, forget, opened, version
 from gssm.warp import TOLERANCE, is_parallel, needs_masking, read_parallel, warp_masked
 
 FloatArray = np.ndarray[Any, np.dtype[np.float32]]
@@ -72,7 +71,7 @@ GDAL_OPTIONS: dict[str, Any] = {
 class LayerReader:
     """Reads a `Layer`, window by window, by stackstac's Reader protocol.
 
-    Thread-safe: every thread opens files of its own. Pickles as its address.
+    Thread-safe: every thread opens files of its own (`gssm.opened`). Pickles as its address.
     """
 
     def __init__(
@@ -92,7 +91,6 @@ class LayerReader:
         self.resampling = resampling
         self.dtype = dtype
         self.fill_value = fill_value
-        self._open = threading.local()
 
     def read(self, window: Window, **_: Any) -> np.ndarray[Any, Any]:
         """Return the window ``(y, x)`` of the layer in its dtype."""
@@ -136,8 +134,8 @@ class LayerReader:
 
     def _choose(self, window: Window) -> Choice:
         key = (
-            tuple((s.mask, s.age, _version(s.mask)) for s in self.layer.sources),
-            (self.spec.epsg, self.spec.bounds, self.spec.resolutions_xy),
+            tuple((s.mask, s.age, s.mask and version(s.mask.href)) for s in self.layer.sources),
+            self._grid,
             window.flatten(),
         )
         return _choice(key, self, window)
@@ -167,20 +165,20 @@ class LayerReader:
             fresh = {"CPL_VSIL_CURL_NON_CACHED": "/vsicurl/"} if attempt else {}
             try:
                 with rasterio.Env(**GDAL_OPTIONS, **fresh):
-                    dataset = self._dataset(raster)
+                    file = opened(raster.href)
+                    dataset = file.dataset
                     if resampling == Resampling.nearest:
                         _check_classes(dataset)
-                    if self._is_parallel(raster, resampling):
+                    if self._is_parallel(file, resampling):
                         place = (self.spec, window, resampling)
                         return read_parallel(dataset, raster, *place, fill)
                     if np.isnan(fill) and needs_masking(raster, dataset.nodata):
                         return warp_masked(dataset, raster, self.spec, window, resampling)
-                    values: np.ndarray[Any, Any] = self._warped(raster, resampling, fill).read(
-                        1, window=window
-                    )
+                    warped = self._warped(file, raster, resampling, fill)
+                    values: np.ndarray[Any, Any] = warped.read(1, window=window)
                     return values
             except READ_ERRORS as error:
-                self._forget(raster)
+                forget(raster.href)
                 cause = str(error).splitlines()[0] if str(error) else type(error).__name__
                 if attempt + 1 < attempts:
                     time.sleep(2.0**attempt)
@@ -190,42 +188,24 @@ class LayerReader:
         )
         return None
 
-    def _dataset(self, raster: Raster) -> rasterio.DatasetReader:
-        opened: dict[str, Any] = self._open.__dict__
-        key = f"dataset {raster.href}"
-        if key not in opened:
-            dataset = rasterio.open(signed(raster.href), sharing=False)
-            if dataset.crs is None or dataset.transform.is_identity:
-                raise RasterioIOError("it has no CRS or no geotransform")
-            kind = np.dtype(dataset.dtypes[0]).kind
-            if kind not in "iuf":
-                raise RasterioIOError(
-                    f"it has {dataset.dtypes[0]} numbers, which gssm does not read"
-                )
-            if dataset.count != 1:
-                raise RasterioIOError(f"it has {dataset.count} bands where one is due")
-            opened[key] = dataset
-        return opened[key]
-
-    def _is_parallel(self, raster: Raster, resampling: Resampling) -> bool:
-        opened: dict[str, Any] = self._open.__dict__
-        key = f"parallel {raster.href}"
-        if key not in opened:
-            opened[key] = is_parallel(self._dataset(raster), self.spec, resampling)
-        parallel: bool = opened[key]
+    def _is_parallel(self, file: Opened, resampling: Resampling) -> bool:
+        key = ("parallel", self._grid, resampling)
+        parallel: bool = file.made(key, lambda: is_parallel(file.dataset, self.spec, resampling))
         return parallel
 
-    def _warped(self, raster: Raster, resampling: Resampling, fill: float) -> WarpedVRT:
-        opened: dict[str, Any] = self._open.__dict__
-        key = f"warped {raster.href}"
-        if key not in opened:
-            dataset = self._dataset(raster)
-            is_class = resampling == Resampling.nearest
-            opened[key] = WarpedVRT(
+    def _warped(
+        self, file: Opened, raster: Raster, resampling: Resampling, fill: float
+    ) -> WarpedVRT:
+        dataset, is_class = file.dataset, resampling == Resampling.nearest
+        # What the file says of itself goes before what its collection says.
+        nodata = raster.nodata if dataset.nodata is None else dataset.nodata
+        key = ("warped", self._grid, resampling, f"{nodata} {fill}")
+
+        def warp() -> WarpedVRT:
+            return WarpedVRT(
                 dataset,
                 resampling=resampling,
-                # What the file says of itself goes before what its collection says.
-                src_nodata=raster.nodata if dataset.nodata is None else dataset.nodata,
+                src_nodata=nodata,
                 nodata=fill,
                 # Warping into float with NaN outside keeps GDAL from nudging valid
                 # values that happen to equal an integer nodata value.
@@ -234,15 +214,16 @@ class LayerReader:
                 tolerance=TOLERANCE,
                 **self.spec.vrt_params,
             )
-        return opened[key]
 
-    def _forget(self, raster: Raster) -> None:
-        for kind in ("parallel", "warped", "dataset"):
-            self._open.__dict__.pop(f"{kind} {raster.href}", None)
+        warped: WarpedVRT = file.made(key, warp)
+        return warped
+
+    @property
+    def _grid(self) -> tuple[Any, ...]:
+        return self.spec.epsg, self.spec.bounds, self.spec.resolutions_xy
 
     def close(self) -> None:
-        """Drop the files of every thread."""
-        self._open = threading.local()
+        """Do nothing: files belong to threads, not to readers."""
 
     def __getstate__(self) -> dict[str, Any]:
         return {
@@ -274,14 +255,6 @@ def _warn(message: str) -> None:
 _CHOICES: cachetools.TTLCache[Any, Choice] = cachetools.TTLCache(
     maxsize=128e6, ttl=60, getsizeof=lambda choice: choice[0].nbytes + choice[1].nbytes
 )
-
-
-def _version(mask: Raster | None) -> float:
-    """Tell a local file that was written anew from the one whose choice is cached."""
-    try:
-        return os.stat(mask.href).st_mtime if mask else 0.0
-    except OSError:
-        return 0.0  # remote, or gone: reading it will tell
 
 
 @cachetools.cached(_CHOICES, key=lambda key, reader, window: key, condition=threading.Condition())
