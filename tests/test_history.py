@@ -273,6 +273,18 @@ def test_positions_lie_between_the_references():
 # --- beside a cube
 
 
+def test_the_cube_keeps_its_chunks() -> None:
+    size = CUBE.sizes
+    cube = CUBE.chunk({"time": 1, "y": -1, "x": size["x"] // 2 + 1})
+    beside = with_history(cube, EAGER.chunk({"y": 3, "x": 4}))
+    for name in schema.REFERENCES:
+        assert beside[name].data.chunks == cube["vv"].data.chunks[1:]
+    xr.testing.assert_identical(beside.compute(), with_history(CUBE, EAGER))
+    # What is in memory stays there, and so does what is lazy beside a cube in memory.
+    assert with_history(cube, EAGER)["vv_db_p05"].chunks is None
+    assert with_history(CUBE, EAGER.chunk({"y": 3}))["vv_db_p05"].chunks is not None
+
+
 def test_a_larger_history_gives_the_cubes_own_pixels():
     part = {"y": slice(2, 7), "x": slice(3, 9)}
     beside = with_history(CUBE.isel(part), EAGER)
