@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
@@ -27,6 +27,10 @@ from gssm.catalogs import (
 )
 from gssm.errors import ItemError
 
+# As it is on a map; DN of a Sentinel-1 GRD to sigma0; its incidence angle, of which the file
+# is the annotation; DN of Landsat Level-1 to top-of-atmosphere reflectance or temperature.
+Kind = Literal["raster", "grd", "grd_angle", "landsat_toa"]
+
 # Landsat and Sentinel repeat after fewer orbits; what is larger is no orbit number.
 MAX_ORBIT = 999
 
@@ -35,7 +39,9 @@ MAX_ORBIT = 999
 class Raster:
     """One single-band file and how its numbers become physical ones.
 
-    ``nodata`` None means the file's own. ``minimum`` clips (Sentinel-2 reflectance
+    ``kind`` says how its numbers are read (`gssm.reader`), with the help of which other
+    files: ``sidecars`` are names and addresses of annotations and the like. ``nodata`` None
+    means the file's own. ``minimum`` clips (Sentinel-2 reflectance
     below zero is noise of the atmospheric correction); ``positive`` drops zero and
     below (zero-filled borders of radar products).
     """
@@ -46,6 +52,8 @@ class Raster:
     nodata: float | None = None
     minimum: float | None = None
     positive: bool = False
+    kind: Kind = "raster"
+    sidecars: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
