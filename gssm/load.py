@@ -10,6 +10,7 @@ mask and nothing else.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import dask.array as da
@@ -19,6 +20,7 @@ from odc.geo.geobox import GeoBox
 from rasterio.enums import Resampling
 
 from gssm import schema
+from gssm.addresses import reached
 from gssm.catalogs import Bbox
 from gssm.grid import grid_epsg
 from gssm.layers import Layer
@@ -67,7 +69,7 @@ def read_layers(
         fill_value=fill,
         rescale=False,
         resampling=resampling,
-        reader=LayerReader,
+        reader=partial(LayerReader, networks=reached()),
         xy_coords=False,
         properties=False,
         band_coords=False,

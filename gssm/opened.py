@@ -7,6 +7,7 @@ request.
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
@@ -19,13 +20,19 @@ import numpy as np
 import rasterio
 from rasterio.errors import RasterioIOError
 
-from gssm.sign import signed
+from gssm.addresses import reached
+from gssm.network import is_remote, landed
+from gssm.sign import expires, is_current, signed
 
 # Files per thread: the images of a month over one place, all bands. The system allows
 # a process a thousand or more.
 MOST = 96
 # Shorter than any signature lasts, and as long as a file replaced on a server may go unseen.
 SECONDS = 300.0
+# What images come in, by the end of their names. Other drivers (VRT above all) would follow
+# what a file says to further files and hosts.
+DRIVERS = {".jp2": "JP2OpenJPEG"}
+DEFAULT_DRIVER = "GTiff"
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,11 +47,14 @@ class Opened:
         Of the file when it was opened.
     since
         When that was, seconds of a clock that never goes back.
+    expires
+        When the signature in its address ends, seconds since 1970.
     """
 
     dataset: rasterio.DatasetReader
     version: float
     since: float
+    expires: float = math.inf
     _made: dict[Hashable, Any] = field(default_factory=dict)
 
     def made(self, key: Hashable, make: Callable[[], Any]) -> Any:
@@ -72,13 +82,18 @@ def opened(href: str) -> Opened:
     """
     files, now = _thread.files, time.monotonic()
     found = files.get(href)
-    if found is None or found.version != version(href) or now - found.since > SECONDS:
+    if found is None or _is_old(found, href, now):
         files.pop(href, None)
-        found = files[href] = Opened(_open(href), version(href), now)
+        found = files[href] = Opened(_open(href), version(href), now, expires(href))
     files.move_to_end(href)
     while len(files) > MOST:
         files.popitem(last=False)
     return found
+
+
+def _is_old(found: Opened, href: str, now: float) -> bool:
+    aged = now - found.since > SECONDS or not is_current(found.expires)
+    return aged or found.version != version(href)
 
 
 def forget(href: str) -> None:
@@ -94,8 +109,27 @@ def version(href: str) -> float:
         return 0.0  # remote, or gone: reading it will tell
 
 
+def open_image(href: str) -> rasterio.DatasetReader:
+    """Open an image, wherever it lies, by the rules for addresses; not kept open.
+
+    Raises
+    ------
+    rasterio.errors.RasterioError, OSError
+        It cannot be opened, or must not be.
+    """
+    address = signed(href)
+    if address.startswith("http"):
+        address = landed(address, reached())
+    elif not is_remote(address):
+        # A path, and no prefix by which GDAL would know something else.
+        address = os.path.abspath(address.removeprefix("file://"))
+    end = os.path.splitext(address.partition("?")[0])[1].lower()
+    driver = DRIVERS.get(end, DEFAULT_DRIVER)
+    return rasterio.open(address, sharing=False, driver=driver)
+
+
 def _open(href: str) -> rasterio.DatasetReader:
-    dataset = rasterio.open(signed(href), sharing=False)
+    dataset = open_image(href)
     if dataset.crs is None or dataset.transform.is_identity:
         raise RasterioIOError("it has no CRS or no geotransform")
     kind = np.dtype(dataset.dtypes[0]).kind

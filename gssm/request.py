@@ -22,7 +22,11 @@ LONGEST_WINDOW = pd.Timedelta("366D")
 
 
 def check_bbox(bbox: Sequence[float | str]) -> Bbox:
-    """Return ``(west, south, east, north)`` in degrees, or refuse it with the reason."""
+    """Return ``(west, south, east, north)`` in degrees, or refuse it with the reason.
+
+    A box across the 180th meridian may be given with west > east or beyond 180; it is
+    returned with west > east, and `sides_of_180` splits it.
+    """
     try:
         west, south, east, north = (float(value) for value in bbox)
     except (TypeError, ValueError):
@@ -33,25 +37,40 @@ def check_bbox(bbox: Sequence[float | str]) -> Bbox:
     shown = f"bbox ({west:g}, {south:g}, {east:g}, {north:g})"
     if not all(map(math.isfinite, (west, south, east, north))):
         raise RequestError(f"{shown} holds a value that is not finite; give degrees.")
-    if not (-180 <= west <= 180 and -180 <= east <= 180 and -90 <= south <= 90 >= north >= -90):
+    inside = (-180 <= west <= 180 and east <= 360) or (-180 <= east <= 180 and west >= -360)
+    if not (inside and -90 <= south <= 90 >= north >= -90):
         raise RequestError(
-            f"{shown} lies outside the world; longitudes are -180 to 180 and latitudes -90 to 90."
+            f"{shown} lies outside the world; longitudes are -180 to 180 (beyond only where the "
+            "box crosses the 180th meridian) and latitudes -90 to 90."
         )
-    if west > east:
+    width = east - west if west <= east else (east - west) % 360
+    if west > east and width > WIDEST_BBOX_DEGREES:
         raise RequestError(
-            f"{shown} has west > east; swap them, or ask for each side of the 180th meridian "
-            "on its own."
+            f"{shown} has west > east; swap them (only a box across the 180th meridian has "
+            f"west > east, and at most {WIDEST_BBOX_DEGREES:g} degrees of width)."
         )
     if south > north:
         raise RequestError(f"{shown} has south > north; the order is west, south, east, north.")
-    if west == east or south == north:
+    if width == 0 or south == north:
         raise RequestError(f"{shown} has zero area; give a box at least one pixel wide.")
-    if east - west > WIDEST_BBOX_DEGREES or north - south > WIDEST_BBOX_DEGREES:
+    if width > WIDEST_BBOX_DEGREES or north - south > WIDEST_BBOX_DEGREES:
         raise RequestError(
             f"{shown} is more than {WIDEST_BBOX_DEGREES:g} degrees wide or high, past what one "
             "UTM zone can show; split it into smaller boxes."
         )
-    return west, south, east, north
+    if -180 <= west < east <= 180:
+        return west, south, east, north
+    west = (west + 180) % 360 - 180
+    east = west + width
+    return west, south, east if east <= 180 else east - 360, north
+
+
+def sides_of_180(bbox: Bbox) -> tuple[Bbox, ...]:
+    """Return a box as boxes with west < east: two where it crosses the 180th meridian."""
+    west, south, east, north = bbox
+    if west < east:
+        return (bbox,)
+    return (west, south, 180.0, north), (-180.0, south, east, north)
 
 
 def check_datetime(datetime: Any) -> DateRange:

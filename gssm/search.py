@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from gssm import catalogs
-from gssm.catalogs import COLLECTIONS, OPTICAL_ROLES, Catalog, resolve_catalog
+from gssm.addresses import Origin, objection, origin_of_api, origin_of_folder, reach
+from gssm.catalogs import OPTICAL_ROLES, Catalog, resolve_catalog
 from gssm.errors import (
     CatalogUnreachableError,
     EmptySearchError,
@@ -19,20 +21,32 @@ from gssm.errors import (
     GssmWarning,
     UnknownCatalogError,
 )
-from gssm.request import Bbox, DateRange, check_bbox, check_datetime, check_percent, check_window
+from gssm.network import NetworkError
+from gssm.records import STAMP, read_record, stamp
+from gssm.request import (
+    Bbox,
+    DateRange,
+    check_bbox,
+    check_datetime,
+    check_percent,
+    check_window,
+    sides_of_180,
+)
 
 if TYPE_CHECKING:
     import pystac
 
 RETRIES = 3
-TIMEOUT_SECONDS = 15
+PAGE_ITEMS = 500  # of a page, where the server gives as many
+
+Sieve = Callable[[str | None, Mapping[str, Any]], bool]  # of collection and properties
 
 
 def search(
     bbox: Sequence[float],
     datetime: Any,
     *,
-    catalog: str | Path = "planetary-computer",
+    catalog: str | Path | Catalog | Sequence[str | Path | Catalog] = "planetary-computer",
     level: str = "l2",
     max_cloud_cover: float = 60,
     window: str = "3D",
@@ -48,10 +62,11 @@ def search(
         ends included). It dates the radar; optical partners are searched beyond it
         by the window, elevation without dates.
     catalog
-        ``"planetary-computer"``, ``"earth-search"``, the URL of a STAC API, or the
-        path of a folder of ItemCollections.
+        ``"planetary-computer"``, ``"earth-search"``, ``"cdse"``, ``"usgs"`` (Landsat alone),
+        the URL of a STAC API, the path of a folder of ItemCollections, a record of one's own
+        (`gssm.read_record`, or the path of its YAML); or several of these in a list.
     level
-        ``"l2"``: surface reflectance.
+        ``"l2"``: surface reflectance; ``"l1"``: top-of-atmosphere.
     max_cloud_cover
         Percent; optical scenes cloudier than this (``eo:cloud_cover``) are left out.
         It is a first sieve: clouds are masked per pixel later.
@@ -79,8 +94,7 @@ def search(
 
     box, dates, delta = check_bbox(bbox), check_datetime(datetime), check_window(window)
     check_percent("max_cloud_cover", max_cloud_cover)
-    record = _of_level(_folder(catalog) or resolve_catalog(str(catalog)), level)
-    find = _find_in_folder if _folder(catalog) else _find_in_api
+    records = _of_level([_record(one) for one in _several(catalog)], level)
     partner_dates = (dates[0] - delta, dates[1] + delta)
     ranges: dict[str, DateRange | None] = {
         "sentinel1": dates,
@@ -88,12 +102,19 @@ def search(
         "landsat": partner_dates,
         "elevation": None,
     }
-    found = find(record, box, ranges)
-    unique = list({item.id + "/" + (item.collection_id or ""): item for item in found}.values())
-    kept = [item for item in unique if not _too_cloudy(item, max_cloud_cover)]
-    if not any(_role(item) == "sentinel1" for item in kept):
+
+    found = []
+    for record in records:
+        find = _find_in_api if record.url.startswith(("http:", "https:")) else _find_in_folder
+        found += find(record, box, ranges, _sieve(record, max_cloud_cover))
+    kept = list({item.id + "/" + (item.collection_id or ""): item for item in found}.values())
+    roles = {
+        _role(record, item.collection_id, item.properties) for record in records for item in kept
+    }
+    if "sentinel1" not in roles:
+        where = ", ".join(record.url for record in records)
         raise EmptySearchError(
-            f"no Sentinel-1 item in {catalog} over bbox {box} in {dates[0]:%Y-%m-%d}/"
+            f"no Sentinel-1 item in {where} over bbox {box} in {dates[0]:%Y-%m-%d}/"
             f"{dates[1]:%Y-%m-%d}; widen the dates, move the box (west, south, "
             "east, north), or try another catalogue."
         )
@@ -101,60 +122,61 @@ def search(
     return pystac.ItemCollection(kept, clone_items=False, extra_fields=extra)
 
 
-def _folder(catalog: str | Path) -> Catalog | None:
+def _several(catalog: Any) -> list[Any]:
+    return [catalog] if isinstance(catalog, (str, Path, Catalog)) else list(catalog)
+
+
+def _record(catalog: str | Path | Catalog) -> Catalog:
+    if isinstance(catalog, Catalog):
+        return catalog
     path = Path(catalog).expanduser()
     if isinstance(catalog, Path) or (str(catalog) not in catalogs.CATALOGS and path.exists()):
         if not path.exists():
             raise UnknownCatalogError(f"the catalogue {path} does not exist; check the path.")
+        if path.suffix.lower() in (".yaml", ".yml"):
+            return read_record(path)
         return catalogs.any_catalog(str(path))
-    return None
+    return resolve_catalog(str(catalog))
 
 
-def _of_level(record: Catalog, level: str) -> Catalog:
-    collections = {
-        role: tuple(n for n in names if COLLECTIONS[n].level in (level, "any"))
-        for role, names in record.collections.items()
-    }
-    if not collections["sentinel2"]:
+def _of_level(records: Sequence[Catalog], level: str) -> list[Catalog]:
+    kept = [catalogs.of_level(record, level) for record in records]
+    if not any(record.collections.get("sentinel2") for record in kept):
         raise UnknownCatalogError(
-            f"level {level!r} is not offered by {record.url}: gssm knows no such Sentinel-2 "
-            "collection there; use level='l2'."
+            f"level {level!r} is not offered by {', '.join(r.url for r in records)}: gssm knows no "
+            "such Sentinel-2 collection there; use level='l2' or 'l1', or add a catalogue."
         )
-    return Catalog(record.url, collections)
+    return kept
 
 
-def _role(item: pystac.Item) -> str:
-    record = COLLECTIONS.get(item.collection_id or "")
-    return record.role if record else ""
+def _role(record: Catalog, collection: str | None, properties: Mapping[str, Any]) -> str:
+    row = catalogs.find_collection(record, collection or "")
+    carried = properties.get(STAMP)  # by items that were found with a record and saved
+    return row.role if row else str(carried.get("role") if isinstance(carried, dict) else "")
 
 
-def _too_cloudy(item: pystac.Item, max_cloud_cover: float) -> bool:
-    cover = item.properties.get("eo:cloud_cover")
-    if _role(item) not in OPTICAL_ROLES or not isinstance(cover, (int, float)):
-        return False  # what is no number is named when the item is described
-    return cover > max_cloud_cover
+def _sieve(record: Catalog, max_cloud_cover: float) -> Sieve:
+    def keep(collection: str | None, properties: Mapping[str, Any]) -> bool:
+        cover = properties.get("eo:cloud_cover")
+        is_optical = _role(record, collection, properties) in OPTICAL_ROLES
+        if not is_optical or not isinstance(cover, (int, float)):
+            return True  # what is no number is named when the item is described
+        return cover <= max_cloud_cover
+
+    return keep
 
 
 def _find_in_api(
-    record: Catalog, bbox: Bbox, ranges: dict[str, DateRange | None]
+    record: Catalog, bbox: Bbox, ranges: dict[str, DateRange | None], keep: Sieve
 ) -> list[pystac.Item]:
+    import pystac
     from pystac_client import Client
-    from pystac_client.exceptions import APIError
-    from pystac_client.stac_api_io import StacApiIO
-    from requests.exceptions import RequestException
-    from urllib3 import Retry
 
-    # POST is retried too: a STAC search changes nothing on the server.
-    retry = Retry(
-        total=RETRIES,
-        backoff_factor=0.5,
-        backoff_jitter=0.5,
-        status_forcelist=(429, 500, 502, 503, 504),
-        allowed_methods=None,
-    )
-    io = StacApiIO(max_retries=retry, timeout=TIMEOUT_SECONDS)
+    from gssm.paging import Pages, PagingError
+
+    origin = origin_of_api(record.url)
     try:
-        client = Client.open(record.url, stac_io=io)
+        client = Client.open(record.url, stac_io=Pages(origin.networks, RETRIES + 1))
         offered = {collection.id for collection in client.get_collections()}
         _refuse_unknown(record, offered)
         items: list[pystac.Item] = []
@@ -164,11 +186,25 @@ def _find_in_api(
                 continue
             moments = ranges[role]
             dates: Any = moments and [t.tz_localize("UTC") for t in moments]
-            items += client.search(collections=wanted, bbox=bbox, datetime=dates, limit=200).items()
-    except (RequestException, APIError, OSError) as error:
+            for side in sides_of_180(bbox):
+                asked = client.search(
+                    collections=wanted, bbox=side, datetime=dates, limit=PAGE_ITEMS
+                )
+                # Page by page, and no item is made of the thousands that are too cloudy.
+                items += (
+                    pystac.Item.from_dict(found, preserve_dict=False)
+                    for found in asked.items_as_dicts()
+                    if keep(found.get("collection"), found.get("properties") or {})
+                )
+    except NetworkError as error:
         raise CatalogUnreachableError(
-            f"the STAC API {record.url} did not answer, with up to {RETRIES} retries "
-            f"({_first_line(error)}); check the URL and the network, or try again later."
+            f"the STAC API {record.url} did not answer, with up to {RETRIES} retries ({error}); "
+            f"{error.fix}, and check the URL."
+        ) from error
+    except PagingError as error:
+        raise CatalogUnreachableError(
+            f"the STAC API {record.url} cannot be read to its end: {error}; ask for a smaller box "
+            "or fewer dates, or use another catalogue."
         ) from error
     except GssmError:
         raise
@@ -179,7 +215,30 @@ def _find_in_api(
         ) from error
     for item in items:
         item.make_asset_hrefs_absolute()
-    return items
+        stamp(item.properties, record, item.collection_id or "")
+    reach(origin.networks)
+    return _leading_out_left(items, origin)
+
+
+def _leading_out_left(items: list[pystac.Item], origin: Origin) -> list[pystac.Item]:
+    """Leave out the items whose assets lead where their catalogue must not."""
+    kept, refused = [], []
+    for item in items:
+        found = ((k, a.href, objection(a.href, origin)) for k, a in item.assets.items())
+        bad = next(((key, href, reason) for key, href, reason in found if reason), None)
+        if bad is None:
+            kept.append(item)
+        else:
+            refused.append(f"item {item.id!r}, whose asset {bad[0]!r} is {bad[1][:80]!r}: {bad[2]}")
+    if refused:
+        more = f" (and {len(refused) - 3} more)" if len(refused) > 3 else ""
+        warnings.warn(
+            f"{len(refused)} item(s) left out: {'; '.join(refused[:3])}{more}; if you trust "
+            "them, give them to gssm.open_cube yourself.",
+            GssmWarning,
+            stacklevel=4,
+        )
+    return kept
 
 
 def _refuse_unknown(record: Catalog, offered: set[str]) -> None:
@@ -196,14 +255,22 @@ def _first_line(error: BaseException) -> str:
 
 
 def _find_in_folder(
-    record: Catalog, bbox: Bbox, ranges: dict[str, DateRange | None]
+    record: Catalog, bbox: Bbox, ranges: dict[str, DateRange | None], keep: Sieve
 ) -> list[pystac.Item]:
     folder = Path(record.url)
     files = sorted(folder.glob("*.json")) if folder.is_dir() else [folder]
     items = [item for file in files for item in _item_collection(file)]
     _refuse_unknown(record, {item.collection_id or "none" for item in items})
-    known = [item for item in items if _role(item)]
-    return [item for item in known if _matches(item, bbox, ranges[_role(item)])]
+    matching = []
+    for item in items:
+        role = _role(record, item.collection_id, item.properties)
+        if role not in ranges or not _matches(item, bbox, ranges[role]):
+            continue
+        if keep(item.collection_id, item.properties):
+            matching.append(item)
+            if record.rows:
+                stamp(item.properties, record, item.collection_id or "")
+    return _leading_out_left(matching, origin_of_folder(folder))
 
 
 def _item_collection(file: Path) -> Iterable[pystac.Item]:
@@ -240,13 +307,12 @@ def _item_collection(file: Path) -> Iterable[pystac.Item]:
 
 def _matches(item: pystac.Item, bbox: Bbox, dates: DateRange | None) -> bool:
     if item.bbox is not None:
-        west, south, east, north = bbox
         w, s, e, n = item.bbox[0], item.bbox[1], item.bbox[-2], item.bbox[-1]
         if len(item.bbox) == 6:
             s, e, n = item.bbox[1], item.bbox[3], item.bbox[4]
-        # An item across the 180th meridian has west > east.
-        apart = (w > east or e < west) if w <= e else (w > east and e < west)
-        if apart or s > north or n < south:
+        # An item across the 180th meridian has west > east, as the box has.
+        pairs = product(sides_of_180((w, s, e, n)), sides_of_180(bbox))
+        if not any(_touch(one, other) for one, other in pairs):
             return False
     stated = item.datetime or item.common_metadata.start_datetime
     if dates is None or stated is None:
@@ -254,3 +320,7 @@ def _matches(item: pystac.Item, bbox: Bbox, dates: DateRange | None) -> bool:
     moment = pd.Timestamp(stated)
     moment = moment.tz_convert("UTC").tz_localize(None) if moment.tzinfo else moment
     return bool(dates[0] <= moment <= dates[1])
+
+
+def _touch(a: Bbox, b: Bbox) -> bool:
+    return a[0] <= b[2] and b[0] <= a[2] and a[1] <= b[3] and b[1] <= a[3]

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from gssm.errors import RequestError
-from gssm.request import check_bbox, check_datetime, check_window
+from gssm.request import check_bbox, check_datetime, check_window, sides_of_180
 
 NAN, INF = float("nan"), float("inf")
 
@@ -18,8 +18,15 @@ NAN, INF = float("nan"), float("inf")
     [
         ((4, 50, 3, 51), "west > east"),
         ((3, 51, 4, 50), "south > north"),
+        ((170, 0, -170, 1), "west > east"),  # 20 degrees across the 180th meridian
+        ((190, 0, -175, 1), "west > east"),
+        ((3.1, 50, 3.0, 51), "west > east"),
         ((181, 0, 182, 1), "outside the world"),
-        ((-181, 0, -179, 1), "outside the world"),
+        ((-182, 0, -181, 1), "outside the world"),
+        ((-361, 0, -179, 1), "outside the world"),
+        ((175, 0, 185.1, 1), "more than 5 degrees"),
+        ((179, 1, -179, 1), "zero area"),
+        ((180, 0, -180, 1), "zero area"),
         ((0, -91, 1, 0), "outside the world"),
         ((0, 89, 1, 90.5), "outside the world"),
         ((3, 50, 3, 51), "zero area"),
@@ -46,6 +53,31 @@ def test_bbox_refused(bbox: Any, reason: str) -> None:
 )
 def test_bbox_accepted(bbox: Any) -> None:
     assert check_bbox(bbox) == (3.0, 50.0, 4.0, 51.0)
+
+
+@pytest.mark.parametrize(
+    ("given", "kept", "sides"),
+    [
+        ((179, -17, -179, -16), (179, -17, -179, -16), 2),
+        ((179, -17, 181, -16), (179, -17, -179, -16), 2),
+        ((-181, -17, -179, -16), (179, -17, -179, -16), 2),
+        ((180, -17, 181, -16), (-180, -17, -179, -16), 1),
+        ((180, -17, -179, -16), (-180, -17, -179, -16), 1),
+        ((179, -17, -180, -16), (179, -17, 180, -16), 1),
+        ((179, -17, 180, -16), (179, -17, 180, -16), 1),
+        ((-180, -17, -179, -16), (-180, -17, -179, -16), 1),
+        ((-3, 50, 2, 51), (-3, 50, 2, 51), 1),
+    ],
+)
+def test_bbox_across_the_180th_meridian(given: Any, kept: Any, sides: int) -> None:
+    box = check_bbox(given)
+    assert box == kept
+    assert check_bbox(box) == box
+    parts = sides_of_180(box)
+    assert len(parts) == sides
+    assert all(-180 <= west < east <= 180 for west, _, east, _ in parts)
+    assert {part[1::2] for part in parts} == {(-17, -16) if given[1] == -17 else (50, 51)}
+    assert sum(east - west for west, _, east, _ in parts) == (given[2] - given[0]) % 360
 
 
 def test_bbox_of_five_degrees_is_the_widest() -> None:

@@ -224,8 +224,8 @@ def test_unknown_catalogue(catalog: Any, reason: str) -> None:
 
 
 def test_unknown_level(tmp_path: Path) -> None:
-    with pytest.raises(UnknownCatalogError, match=r"level 'l1' is not offered by .*level='l2'"):
-        found_ids(write_folder(tmp_path, radar_item()), level="l1")
+    with pytest.raises(UnknownCatalogError, match=r"level 'l3' is not offered by .*level='l2'"):
+        found_ids(write_folder(tmp_path, radar_item()), level="l3")
 
 
 @pytest.mark.parametrize(
@@ -256,3 +256,59 @@ def test_unreachable_server_is_named_after_bounded_retries(
     with pytest.raises(CatalogUnreachableError, match=f"{url} did not answer.*check the URL"):
         gssm.search(AREA, JUNE, catalog=url)
     assert time.monotonic() - begin < 20
+
+
+def in_folder(folder: Path, *items: Any) -> Path:
+    folder.mkdir()
+    return write_folder(folder, *items)
+
+
+def test_several_catalogues_are_searched_together(tmp_path: Path) -> None:
+    radar = in_folder(tmp_path / "radar", radar_item("radar", "2020-06-05T06:00:00Z"))
+    optical = in_folder(
+        tmp_path / "optical", optical_item("optical", "2020-06-05T10:00:00Z"), landsat_item("land")
+    )
+    found = gssm.search(AREA, JUNE, catalog=[radar, optical], window="30D")
+    assert {item.id for item in found} == {"radar", "optical", "land"}
+    with pytest.raises(EmptySearchError, match="no Sentinel-1 item"):
+        gssm.search(AREA, JUNE, catalog=[optical])
+
+
+def test_a_record_of_ones_own_finds_and_stays_with_its_items(tmp_path: Path) -> None:
+    ours = {**radar_item("ours", "2020-06-05T06:00:00Z"), "collection": "our-radar"}
+    in_folder(tmp_path / "items", ours, optical_item("optical", "2020-06-05T10:00:00Z"))
+    record = tmp_path / "catalogue.yaml"
+    record.write_text(
+        "url: items\n"
+        "collections:\n"
+        "  our-radar: {like: sentinel-1-sigma0}\n"
+        "  sentinel-2-l2a: {like: sentinel-2-l2a}\n"
+    )
+    for catalog in (record, str(record), gssm.read_record(record)):
+        found = gssm.search(AREA, JUNE, catalog=catalog)
+        assert {item.id for item in found} == {"ours", "optical"}
+    # Saved and read again without the record, they are what they were.
+    saved = tmp_path / "saved.json"
+    saved.write_text(json.dumps(found.to_dict()))
+    assert {item.id for item in gssm.search(AREA, JUNE, catalog=saved)} == {"ours", "optical"}
+    assert len(gssm.matchups(found)) == 1
+
+
+def test_a_box_across_the_180th_meridian_finds_both_sides(tmp_path: Path) -> None:
+    def at(name: str, west: float, east: float) -> Any:
+        item = copy.deepcopy(radar_item(name, "2020-06-05T06:00:00Z"))
+        ring = [[west, 50], [east, 50], [east, 51], [west, 51], [west, 50]]
+        item["geometry"] = {"type": "Polygon", "coordinates": [ring]}
+        item["bbox"] = [west, 50, east, 51]
+        return item
+
+    items = (
+        at("west of it", 178, 179.9),
+        at("east of it", -179.9, -178),
+        at("far", 170, 172),
+        {**at("across", 179, 180), "bbox": [179, 50, -179, 51]},
+    )
+    write_folder(tmp_path, *items)
+    for box in ((179.5, 50.2, -179.5, 50.4), (179.5, 50.2, 180.5, 50.4)):
+        assert set(found_ids(tmp_path, box)) == {"west of it", "east of it", "across"}
+    assert found_ids(tmp_path, (178.2, 50.2, 178.4, 50.4)) == ["west of it"]
