@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from typing import Any, Literal
 
 import dask.array as da
 import numpy as np
 from odc.geo.geobox import GeoBox
 from rasterio.enums import Resampling
 
+from gssm import orbit
+from gssm.describe import Observation
 from gssm.errors import GssmWarning
 from gssm.layers import Layer, Source
 from gssm.load import read_layers
@@ -18,6 +21,22 @@ from gssm.pairing import Acquisition
 # Metres. Across the 250 km of an IW swath the angle changes by 17 degrees, so by about
 # 1.4 degrees over this much.
 WIDE = 20_000
+# Degrees. A stated angle is often of the middle of the scene and rounded; further away from the
+# orbit's than this, one of the two is of something else.
+AGREES = 1.5
+
+# Degrees; interferometric wide swath images span 29 to 46.5. An orbit that sees the middle of an
+# image at another angle is not the orbit of that image.
+SWATH = (28.0, 48.0)
+
+# Where an angle comes from, best first.
+AngleSource = Literal["raster", "orbit", "scene", "none"]
+_SAYS: dict[AngleSource, str] = {
+    "raster": "raster or annotation of the provider",
+    "orbit": "reference orbit of Sentinel-1",
+    "scene": "one number for the scene",
+    "none": "unknown",
+}
 
 
 def read_radar(
@@ -26,7 +45,8 @@ def read_radar(
     """Read vv, vh (sigma0, linear power) and the incidence angle (degree), lazily.
 
     Radar is averaged in linear power when it is resampled. Gamma0 becomes sigma0 by
-    the cosine of the incidence angle on the ellipsoid, ``sigma0 = gamma0 cos(theta)``.
+    the cosine of the incidence angle on the ellipsoid, ``sigma0 = gamma0 cos(theta)``,
+    also where it was flattened by the terrain: that has then the slope taken out already.
 
     Returns
     -------
@@ -47,33 +67,130 @@ def read_radar(
     return variables, failed
 
 
+def angle_attrs(passes: Sequence[Acquisition]) -> dict[str, Any]:
+    """Say in the attributes of ``incidence_angle`` where it comes from, and of how many passes."""
+    sources = [angle_source(p) for p in passes]
+    counts = {source: sources.count(source) for source in _SAYS}
+    if len(set(sources)) == 1:
+        return {"source": _SAYS[sources[0]]}
+    return {"source": "; ".join(f"{_SAYS[s]}: {n} passes" for s, n in counts.items() if n)}
+
+
+def angle_source(acquisition: Acquisition) -> AngleSource:
+    """Tell where the incidence angle of a pass comes from, the best that it has.
+
+    Per pixel from a raster where every slice has one; else from the orbit, unless a stated
+    angle contradicts it; else the one number that its items state.
+    """
+    if all("incidence_angle" in o.rasters for o in acquisition.slices):
+        return "raster"
+    stated = _scene_angle(acquisition)
+    trusted = _has_orbit(acquisition) and _sees(acquisition)
+    if trusted and (np.isnan(stated) or _agrees(acquisition)):
+        return "orbit"
+    return "none" if np.isnan(stated) else "scene"
+
+
 def _incidence_angle(
     passes: Sequence[Acquisition], grid: GeoBox, chunks: tuple[int, int]
 ) -> tuple[da.Array, list[da.Array]]:
-    """Angle per pixel where the provider has a raster of it, else one per scene."""
-    per_scene = np.array([_scene_angle(p) for p in passes], dtype=np.float32)
-    has_raster = np.array([all("incidence_angle" in o.rasters for o in p.slices) for p in passes])
-    if not has_raster.all() and max(grid.boundingbox.span_x, grid.boundingbox.span_y) > WIDE:
-        warnings.warn(
-            "the incidence angle is one number for each radar scene, and the grid is wider than "
-            f"{WIDE / 1000:g} km: it can be off by degrees at the edges; use a catalogue with an "
-            "incidence_angle asset, or smaller boxes.",
-            GssmWarning,
-            stacklevel=4,
-        )
-    shape = (len(passes), *grid.shape)
-    constant = da.broadcast_to(
-        da.from_array(per_scene[:, None, None], chunks=(1, 1, 1)),
-        shape,
-        chunks=da.core.normalize_chunks((1, *chunks), shape),
-    )
+    """Angle per pixel of a raster or of the orbit, else one number per pass."""
+    sources = np.array([angle_source(p) for p in passes])
+    _warn_of_poor_angles(passes, sources, grid)
+    computed = orbit.angles_on_grid(_series(passes, sources, grid), grid, chunks)
+    has_raster = sources == "raster"
     if not has_raster.any():
-        return constant, []
-    layers = [_layer(p, "incidence_angle") for p in passes]
+        return computed, []
+    layers = [
+        _layer(p, "incidence_angle") if source == "raster" else Layer(())
+        for p, source in zip(passes, sources, strict=True)
+    ]
     values, failed = read_layers(layers, grid, chunks, Resampling.bilinear)
     if has_raster.all():
         return values, [failed]
-    return da.where(has_raster[:, None, None], values, constant), [failed]
+    return da.where(has_raster[:, None, None], values, computed), [failed]
+
+
+def _series(
+    passes: Sequence[Acquisition], sources: np.ndarray[Any, Any], grid: GeoBox
+) -> np.ndarray[Any, Any]:
+    """Chebyshev series of the angle of each pass, ``(time, order y, order x)``.
+
+    One number is a series of order zero. Passes of one orbit share the work.
+    """
+    ways = [(p.slices[0].relative_orbit, p.slices[0].orbit_state) for p in passes]
+    of_orbit = {
+        way: orbit.angle_coefficients(grid, int(way[0] or 0), way[1])
+        for way in {w for w, source in zip(ways, sources, strict=True) if source == "orbit"}
+    }
+    size = next(iter(of_orbit.values())).shape if of_orbit else (1, 1)
+    series = np.zeros((len(passes), *size))
+    for index, (acquisition, source) in enumerate(zip(passes, sources, strict=True)):
+        if source == "orbit":
+            series[index] = of_orbit[ways[index]]
+        else:
+            series[index, 0, 0] = _scene_angle(acquisition)
+    return series
+
+
+def _warn_of_poor_angles(
+    passes: Sequence[Acquisition], sources: np.ndarray[Any, Any], grid: GeoBox
+) -> None:
+    contradicted = [
+        p for p, s in zip(passes, sources, strict=True) if s == "scene" and _has_orbit(p)
+    ]
+    if contradicted:
+        first = contradicted[0].slices[0]
+        stated, geometric = _scene_angle(contradicted[0]), _orbit_angle(first)
+        _warn(
+            f"{len(contradicted)} radar pass(es) state an incidence angle that is more than "
+            f"{AGREES:g} degrees from that of their orbit, or were not seen from it, first item "
+            f"{first.id!r} ({stated:.1f} against {geometric:.1f}); the stated "
+            "angle is used: check its sat:relative_orbit and sat:orbit_state."
+        )
+    if (sources == "none").any():
+        first = passes[int(np.argmax(sources == "none"))].slices[0]
+        _warn(
+            f"{int((sources == 'none').sum())} radar pass(es) have no incidence angle, first item "
+            f"{first.id!r}: no raster, no orbit number and direction that see the image, and no "
+            "view:incidence_angle; their angle is NaN."
+        )
+    if (sources == "scene").any() and max(grid.boundingbox.span_x, grid.boundingbox.span_y) > WIDE:
+        _warn(
+            f"the incidence angle is one number for {int((sources == 'scene').sum())} of the radar "
+            f"passes, and the grid is wider than {WIDE / 1000:g} km: it can be off by degrees at "
+            "the edges; use items with sat:relative_orbit and sat:orbit_state or an "
+            "incidence_angle asset, or smaller boxes."
+        )
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, GssmWarning, stacklevel=6)
+
+
+def _has_orbit(acquisition: Acquisition) -> bool:
+    first = acquisition.slices[0]
+    on_reference = bool(acquisition.time.to_datetime64() >= orbit.SINCE)
+    return on_reference and orbit.is_known(first.relative_orbit, first.orbit_state)
+
+
+def _sees(acquisition: Acquisition) -> bool:
+    """Tell whether the orbit sees its own images as IW does: else its number is wrong."""
+    return all(SWATH[0] < _orbit_angle(o) < SWATH[1] for o in acquisition.slices)
+
+
+def _agrees(acquisition: Acquisition) -> bool:
+    """Compare with the orbit where the stated angle belongs: in the middle of the slices."""
+    stated = [o for o in acquisition.slices if o.incidence_angle is not None]
+    geometric = float(np.mean([_orbit_angle(o) for o in stated]))
+    return abs(geometric - _scene_angle(acquisition)) <= AGREES
+
+
+def _orbit_angle(item: Observation) -> float:
+    west, south, east, north = item.footprint
+    longitude = (west + (east + 360 if east < west else east)) / 2
+    where = ((south + north) / 2, longitude)
+    return float(orbit.incidence_angle(*where, int(item.relative_orbit or 0), item.orbit_state))
 
 
 def _scene_angle(acquisition: Acquisition) -> float:
