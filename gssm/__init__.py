@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from gssm.models.ensemble import Model
     from gssm.physics import WaterCloud
     from gssm.predict import predict
+    from gssm.records import read_record
     from gssm.schema import FeatureSpec
     from gssm.search import search
     from gssm.training.crossval import cross_validate
@@ -63,6 +64,7 @@ __all__ = [
     "open_cube",
     "predict",
     "read_ismn",
+    "read_record",
     "read_samples",
     "read_uscrn",
     "search",
@@ -90,6 +92,7 @@ _HOMES = {
     "open_cube": "gssm.align",
     "predict": "gssm.predict",
     "read_ismn": "gssm.training.insitu",
+    "read_record": "gssm.records",
     "read_samples": "gssm.training.samples",
     "read_uscrn": "gssm.training.uscrn",
     "search": "gssm.search",

@@ -6,33 +6,32 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 
-from gssm import schema
+from gssm import describe_sentinel1, describe_sentinel2, orbit, schema
 from gssm.catalogs import (
     ASSETS,
     COLLECTIONS,
     LANDSAT_PLATFORMS,
-    LANDSAT_REFLECTANCE,
-    LANDSAT_TEMPERATURE,
-    MASKS,
-    SENTINEL2_OFFSET,
-    SENTINEL2_OFFSET_BASELINE,
-    SENTINEL2_SCALE,
+    MTL_ASSETS,
     Bbox,
     Collection,
+    Kind,
+    Level,
+    MaskRule,
     Role,
 )
-from gssm.errors import ItemError
-
-# As it is on a map; DN of a Sentinel-1 GRD to sigma0; its incidence angle, of which the file
-# is the annotation; DN of Landsat Level-1 to top-of-atmosphere reflectance or temperature.
-Kind = Literal["raster", "grd", "grd_angle", "landsat_toa"]
+from gssm.errors import ItemError, UnknownCatalogError
+from gssm.records import STAMP, parse_collection
 
 # Landsat and Sentinel repeat after fewer orbits; what is larger is no orbit number.
 MAX_ORBIT = 999
+# Degrees. No scene is wider: what seems to be lies across the 180th meridian.
+WIDEST_SCENE = 180.0
+
+_PROCESSED = ("s2:generation_time", "processing:datetime", "s1:processing_datetime")
 
 
 @dataclass(frozen=True)
@@ -40,10 +39,11 @@ class Raster:
     """One single-band file and how its numbers become physical ones.
 
     ``kind`` says how its numbers are read (`gssm.reader`), with the help of which other
-    files: ``sidecars`` are names and addresses of annotations and the like. ``nodata`` None
-    means the file's own. ``minimum`` clips (Sentinel-2 reflectance
-    below zero is noise of the atmospheric correction); ``positive`` drops zero and
-    below (zero-filled borders of radar products).
+    files: ``sidecars`` are names and addresses of annotations and the like (of a Landsat
+    Level-1 band also its number). ``nodata`` None means the file's own. ``minimum`` clips
+    (Sentinel-2 reflectance below zero is noise of the atmospheric correction); ``positive``
+    drops zero and below (zero-filled borders of radar products). ``rule`` turns a mask into
+    categories.
     """
 
     href: str
@@ -54,15 +54,19 @@ class Raster:
     positive: bool = False
     kind: Kind = "raster"
     sidecars: tuple[tuple[str, str], ...] = ()
+    rule: MaskRule | None = None
 
 
 @dataclass(frozen=True)
 class Observation:
     """One STAC item in canonical terms.
 
-    ``footprint`` is west, south, east, north in degrees; ``rasters`` maps canonical
-    variables to files; ``incidence_angle`` is the scene's own number in degrees where
-    there is no raster of it; ``baseline`` the processing baseline of Sentinel-2.
+    ``footprint`` is west, south, east, north in degrees, west > east across the 180th
+    meridian; ``rasters`` maps canonical variables to files; ``incidence_angle`` is the
+    scene's own number in degrees where there is no raster of it; ``baseline`` the processing
+    baseline of Sentinel-2; ``datatake`` its start. ``epsg`` is what the item states of its
+    files. ``rank`` orders collections that have the same scene, ``partial`` marks half of a
+    scene, and ``mask_from`` the collections that can lend a mask.
     """
 
     id: str
@@ -80,6 +84,13 @@ class Observation:
     cloud_cover: float | None = None
     incidence_angle: float | None = None
     convention: str = "sigma0"
+    level: Level = "l2"
+    epsg: int | None = None
+    datatake: str = ""
+    processed: str = ""
+    rank: int = 0
+    partial: bool = False
+    mask_from: tuple[str, ...] = ()
 
 
 def describe(item: Mapping[str, Any]) -> Observation:
@@ -91,40 +102,69 @@ def describe(item: Mapping[str, Any]) -> Observation:
         The item is of no known collection, has no geometry, time or CRS, lacks the
         assets of its role, or its scaling cannot be decided. The message says which.
     """
-    name, properties = item.get("id", "?"), item.get("properties") or {}
-    collection_id = item.get("collection") or "?"
-    if collection_id not in COLLECTIONS:
-        raise ItemError(f"item {name!r}: gssm has no record of the collection {collection_id!r}")
-    collection = COLLECTIONS[collection_id]
+    name = item.get("id", "?")
+    item = {**item, "id": name, "properties": item.get("properties") or {}}
+    item["assets"] = item.get("assets") or {}
+    properties = item["properties"]
+    collection = row_of(item)
     if collection.refused:
         raise ItemError(f"item {name!r} {collection.refused}")
+    if not item["assets"]:
+        raise ItemError(
+            f"item {name!r} has no assets, so there is nothing to read (a search limited to some "
+            "fields leaves them out)"
+        )
     if not item.get("geometry") and not item.get("bbox"):
         raise ItemError(f"item {name!r} has no geometry and no bbox, so it cannot be placed")
-    if not _has_crs(item):
+    if collection.crs == "item" and not _stated_crs(item):
         raise ItemError(
             f"item {name!r} has neither proj:code nor proj:epsg, so its pixels cannot be placed "
-            "(a Sentinel-1 GRD scene has only ground control points: use a terrain-corrected one)"
+            "(where the files themselves say it, a record of the catalogue with crs: file helps)"
         )
-    rasters = _rasters(item, collection)
-    mask = _mask(item, collection)
+    _refuse_platform(item, collection)
+    rasters, mask = _rasters(item, collection), _mask(item, collection)
     _refuse_unusable(item, collection, rasters, mask)
+    is_sentinel2 = collection.role == "sentinel2"
     return Observation(
         id=name,
-        collection=collection_id,
+        collection=item["collection"],
         role=collection.role,
-        time=_time(item),
+        time=_time(item, collection),
         footprint=_footprint(item),
         rasters=rasters,
         mask=mask,
-        platform=str(properties.get("platform") or "").lower(),
+        platform=_platform(properties),
         relative_orbit=_relative_orbit(item),
         orbit_state=str(properties.get("sat:orbit_state") or ""),
-        tile=_tile(properties),
-        baseline=_baseline(properties) or 0.0,
+        tile=describe_sentinel2.tile(item) if is_sentinel2 else _path_row(properties),
+        baseline=(describe_sentinel2.baseline(item) or 0.0) if is_sentinel2 else 0.0,
         cloud_cover=_number(item, "eo:cloud_cover"),
         incidence_angle=_number(item, "view:incidence_angle"),
         convention=collection.convention,
+        level=collection.level,
+        epsg=_epsg(item, collection),
+        datatake=describe_sentinel2.datatake(item) if is_sentinel2 else "",
+        processed=_processed(item),
+        rank=_rank(item["collection"]),
+        partial=collection.partial,
+        mask_from=collection.mask_from,
     )
+
+
+def row_of(item: Mapping[str, Any]) -> Collection:
+    """Return the row of an item's collection: the one it carries, else the table's."""
+    name, key = item.get("id", "?"), item.get("collection")
+    if not key:
+        raise ItemError(f"item {name!r} names no collection, so gssm cannot tell what it holds")
+    carried = (item.get("properties") or {}).get(STAMP)
+    if carried is not None:
+        try:
+            return parse_collection(f"{STAMP} of item {name!r}", key, carried)
+        except UnknownCatalogError as error:
+            raise ItemError(str(error).removesuffix(".")) from error
+    if key not in COLLECTIONS:
+        raise ItemError(f"item {name!r}: gssm has no record of the collection {key!r}")
+    return COLLECTIONS[key]
 
 
 def find_asset(assets: Mapping[str, Any], keys: tuple[str, ...]) -> Any | None:
@@ -132,36 +172,75 @@ def find_asset(assets: Mapping[str, Any], keys: tuple[str, ...]) -> Any | None:
     return next((assets[key] for key in keys if (assets.get(key) or {}).get("href")), None)
 
 
+def _rank(collection: str) -> int:
+    """Place in the table; a collection of the user's own goes before all."""
+    order = list(COLLECTIONS)
+    return order.index(collection) if collection in COLLECTIONS else -1
+
+
 def _rasters(item: Mapping[str, Any], collection: Collection) -> dict[str, Raster]:
-    found = {
-        variable: find_asset(item.get("assets", {}), keys)
-        for variable, keys in ASSETS[collection.role].items()
+    wanted = collection.assets or ASSETS[collection.role]
+    found = {variable: find_asset(item["assets"], keys) for variable, keys in wanted.items()}
+    hrefs = {variable: asset["href"] for variable, asset in found.items() if asset is not None}
+    if collection.role == "sentinel1":
+        describe_sentinel1.refuse_unusable(item, collection, hrefs, _relative_orbit(item))
+    if collection.kind == "grd":
+        return _grd_rasters(item, hrefs, collection)
+    return {v: _raster(v, href, item, collection) for v, href in hrefs.items()}
+
+
+def _grd_rasters(
+    item: Mapping[str, Any], hrefs: Mapping[str, str], collection: Collection
+) -> dict[str, Raster]:
+    rasters = {
+        polarization: Raster(
+            hrefs[polarization],
+            nodata=collection.nodata,
+            positive=True,
+            kind="grd",
+            sidecars=describe_sentinel1.sidecars(item, polarization, hrefs[polarization]),
+        )
+        for polarization in describe_sentinel1.POLARIZATIONS
     }
-    return {
-        variable: _raster(variable, asset["href"], item, collection)
-        for variable, asset in found.items()
-        if asset is not None
-    }
+    annotation = dict(rasters["vv"].sidecars)["annotation"]
+    return {**rasters, "incidence_angle": Raster(annotation, kind="grd_angle")}
 
 
 def _raster(variable: str, href: str, item: Mapping[str, Any], collection: Collection) -> Raster:
     nodata = collection.nodata
-    if collection.role == "sentinel1":
-        return Raster(href, nodata=nodata, positive=True)
-    if collection.role == "sentinel2":
-        offset = _sentinel2_offset(item)
-        return Raster(href, SENTINEL2_SCALE, offset, nodata=nodata, minimum=0.0)
-    if collection.role == "landsat":
-        thermal = variable.removeprefix("landsat_") in schema.LANDSAT_THERMAL
-        scale, offset = LANDSAT_TEMPERATURE if thermal else LANDSAT_REFLECTANCE
-        return Raster(href, scale, offset, nodata=nodata)
-    return Raster(href, nodata=nodata)
+    if collection.kind == "landsat_toa":
+        mtl = find_asset(item["assets"], MTL_ASSETS)
+        if mtl is None:
+            raise ItemError(
+                f"item {item['id']!r} has no mtl.txt or mtl.json asset, without which its Level-1 "
+                "numbers cannot become reflectance"
+            )
+        sidecars = (("mtl", mtl["href"]), ("band", variable.removeprefix("landsat_b")))
+        return Raster(href, nodata=nodata, kind="landsat_toa", sidecars=sidecars)
+    if variable == "incidence_angle":
+        scale, offset = collection.angle or (1.0, 0.0)
+        return Raster(href, scale, offset, nodata=nodata, positive=collection.angle is None)
+    scale, stated = collection.scale, collection.offset
+    if collection.thermal and variable.removeprefix("landsat_") in schema.LANDSAT_THERMAL:
+        scale, stated = collection.thermal
+    offset = describe_sentinel2.offset(item) if stated == "baseline" else stated
+    is_radar, is_sentinel2 = collection.role == "sentinel1", collection.role == "sentinel2"
+    minimum = 0.0 if is_sentinel2 else None
+    return Raster(href, scale, offset, nodata, minimum=minimum, positive=is_radar)
 
 
 def _mask(item: Mapping[str, Any], collection: Collection) -> Raster | None:
-    rule = MASKS.get(collection.role)
-    asset = find_asset(item.get("assets", {}), rule.assets) if rule else None
-    return Raster(asset["href"], nodata=rule.fill) if rule and asset else None
+    rule = collection.mask
+    asset = find_asset(item["assets"], rule.assets) if rule else None
+    return Raster(asset["href"], nodata=rule.fill, rule=rule) if rule and asset else None
+
+
+def _refuse_platform(item: Mapping[str, Any], collection: Collection) -> None:
+    platform = _platform(item["properties"])
+    if collection.role == "landsat" and platform not in LANDSAT_PLATFORMS:
+        raise ItemError(
+            f"item {item['id']!r} is of {platform or 'no platform'}, not Landsat 8 or 9"
+        )
 
 
 def _refuse_unusable(
@@ -170,74 +249,51 @@ def _refuse_unusable(
     rasters: Mapping[str, Raster],
     mask: Raster | None,
 ) -> None:
-    name, properties = item["id"], item["properties"]
-    if collection.role == "sentinel1":
-        mode = properties.get("sar:instrument_mode", "IW")
-        if mode != "IW":
-            raise ItemError(f"item {name!r} was taken in {mode} mode; gssm reads IW only")
-        if "vv" not in rasters or "vh" not in rasters:
-            found = ", ".join(sorted(item.get("assets", {}))) or "none"
-            raise ItemError(f"item {name!r} has the assets {found}; gssm needs vv and vh")
-        if "incidence_angle" not in rasters and properties.get("view:incidence_angle") is None:
-            raise ItemError(
-                f"item {name!r} has neither an incidence_angle asset nor view:incidence_angle, "
-                "without which the Water Cloud Model cannot run"
-            )
-    if collection.role == "landsat":
-        platform = str(properties.get("platform", "")).lower()
-        if platform not in LANDSAT_PLATFORMS:
-            raise ItemError(f"item {name!r} is of {platform or 'no platform'}, not Landsat 8 or 9")
-    if collection.role in MASKS and mask is None:
-        wanted = " or ".join(MASKS[collection.role].assets)
+    name = item["id"]
+    if collection.mask is not None and mask is None:
+        wanted = " or ".join(collection.mask.assets)
         raise ItemError(f"item {name!r} has no {wanted} asset, so clouds cannot be masked")
     if not rasters:
         raise ItemError(f"item {name!r} has none of the assets that gssm reads")
 
 
-def _sentinel2_offset(item: Mapping[str, Any]) -> float:
-    """Decide the radiometric offset by processing baseline, once, and never by date.
-
-    Baseline 04.00 and later add 1000 to the digital number. Earth Search removes it
-    again for some items and says so; its own ``raster:bands`` offset then must not be
-    trusted as well.
-    """
-    properties = item["properties"]
-    if properties.get("earthsearch:boa_offset_applied") is True:
-        return 0.0
-    baseline = _baseline(properties)
-    if baseline is None:
-        raise ItemError(
-            f"item {item['id']!r} states no s2:processing_baseline, so it is unknown whether its "
-            "digital numbers carry the +1000 offset"
-        )
-    return SENTINEL2_OFFSET if baseline >= SENTINEL2_OFFSET_BASELINE else 0.0
+def _platform(properties: Mapping[str, Any]) -> str:
+    stated = properties.get("platform") or properties.get("eo:platform") or ""
+    return str(stated).lower().replace("_", "-")
 
 
-def _baseline(properties: Mapping[str, Any]) -> float | None:
-    stated = properties.get("s2:processing_baseline") or properties.get("processing:version")
-    if stated is None:
-        in_name = re.search(r"_N(\d{2})(\d{2})_", str(properties.get("s2:product_uri", "")))
-        stated = ".".join(in_name.groups()) if in_name else None
-    try:
-        return None if stated is None else float(stated)
-    except ValueError:
-        return None
+def _processed(item: Mapping[str, Any]) -> str:
+    """Date of processing; Landsat writes it behind the date of acquisition in its names."""
+    stated = (item["properties"].get(name) for name in _PROCESSED)
+    in_name = re.search(r"_\d{8}_(\d{8})_\d\d_(?:T\d|RT)", item["id"])
+    return next((str(s) for s in stated if s), in_name.group(1) if in_name else "")
 
 
-def _tile(properties: Mapping[str, Any]) -> str:
-    tile = properties.get("s2:mgrs_tile") or properties.get("grid:code")
-    if tile:
-        return str(tile).removeprefix("MGRS-")
+def _path_row(properties: Mapping[str, Any]) -> str:
     path, row = properties.get("landsat:wrs_path"), properties.get("landsat:wrs_row")
-    return f"{path}/{row}" if path and row else ""
+    return f"{str(path).zfill(3)}/{str(row).zfill(3)}" if path and row else ""
 
 
-def _has_crs(item: Mapping[str, Any]) -> bool:
-    holders = [item.get("properties", {}), *item.get("assets", {}).values()]
-    return any(h.get("proj:code") or h.get("proj:epsg") for h in holders)
+def _stated_crs(item: Mapping[str, Any]) -> Any | None:
+    holders = [item["properties"], *item["assets"].values()]
+    stated = (h.get("proj:code") or h.get("proj:epsg") for h in holders)
+    return next((crs for crs in stated if crs), None)
 
 
-def _time(item: Mapping[str, Any]) -> pd.Timestamp:
+def _epsg(item: Mapping[str, Any], collection: Collection) -> int | None:
+    """EPSG code, or None: of a GRD scene it would be that of its footprint, not its pixels."""
+    stated = None if collection.kind == "grd" else _stated_crs(item)
+    digits = re.fullmatch(r"(?:EPSG:)?(\d+)", str(stated), re.IGNORECASE)
+    if digits is None:
+        return None
+    # Landsat items write zone 6 north as 3266.
+    utm = re.fullmatch(r"(32[67])([1-9])", digits.group(1))
+    if collection.role == "landsat" and utm:
+        return int(f"{utm.group(1)}0{utm.group(2)}")
+    return int(digits.group(1))
+
+
+def _time(item: Mapping[str, Any], collection: Collection) -> pd.Timestamp:
     properties = item["properties"]
     stated = properties.get("datetime") or properties.get("start_datetime")
     if not stated:
@@ -246,6 +302,8 @@ def _time(item: Mapping[str, Any]) -> pd.Timestamp:
         time = pd.Timestamp(stated)
     except ValueError:
         raise ItemError(f"item {item['id']!r} has the datetime {stated!r}, not a time") from None
+    if collection.role != "elevation" and re.fullmatch(r"\d{4}-?\d\d-?\d\d", str(stated)):
+        raise ItemError(f"item {item['id']!r} has the datetime {stated!r}, a day without its hour")
     return time.tz_convert("UTC").tz_localize(None) if time.tzinfo else time
 
 
@@ -261,18 +319,33 @@ def _relative_orbit(item: Mapping[str, Any]) -> int | None:
     stated = _number(item, "sat:relative_orbit")
     if stated is not None and not 0 <= stated <= MAX_ORBIT:
         raise ItemError(f"item {item['id']!r} has sat:relative_orbit {stated:g}, which is none")
-    return None if stated is None else int(stated)
+    if stated is not None:
+        return int(stated)
+    platform, absolute = item["properties"].get("platform"), _number(item, "sat:absolute_orbit")
+    if absolute is None:
+        return None
+    try:
+        return orbit.relative_orbit(str(platform or "").lower(), int(absolute))
+    except ItemError:
+        return None  # of a platform whose revolutions are not counted like Sentinel-1's
 
 
 def _footprint(item: Mapping[str, Any]) -> Bbox:
     if item.get("geometry"):
-        from shapely.geometry import shape
+        import shapely
 
         try:
-            west, south, east, north = map(float, shape(item["geometry"]).bounds)
+            shape = shapely.geometry.shape(item["geometry"])
+            longitudes = shapely.get_coordinates(shape)[:, 0]
         except Exception as error:  # shapely refuses a broken geometry in many ways
             raise ItemError(f"item {item['id']!r} has no usable geometry ({error})") from error
-        return _finite(item, (west, south, east, north))
+        if not longitudes.size or not all(map(math.isfinite, shape.bounds)):
+            raise ItemError(f"item {item['id']!r} has an empty geometry, so it cannot be placed")
+        west, south, east, north = map(float, shape.bounds)
+        if east - west > WIDEST_SCENE:
+            west = float(longitudes[longitudes > 0].min())
+            east = float(longitudes[longitudes <= 0].max())
+        return west, south, east, north
     try:
         box = [float(v) for v in item["bbox"]]
     except (TypeError, ValueError):
@@ -280,9 +353,3 @@ def _footprint(item: Mapping[str, Any]) -> Bbox:
     if len(box) not in (4, 6):
         raise ItemError(f"item {item['id']!r} has the bbox {item['bbox']!r}, which is none")
     return (box[0], box[1], box[len(box) // 2], box[len(box) // 2 + 1])
-
-
-def _finite(item: Mapping[str, Any], box: Bbox) -> Bbox:
-    if not all(map(math.isfinite, box)):
-        raise ItemError(f"item {item['id']!r} has an empty geometry, so it cannot be placed")
-    return box

@@ -10,8 +10,9 @@ import pandas as pd
 from dask.base import compute
 
 from gssm import schema
-from gssm.catalogs import COLLECTIONS, OPTICAL_ROLES, Bbox, Role
-from gssm.describe import Observation
+from gssm.catalogs import OPTICAL_ROLES, Bbox, Role
+from gssm.describe import Observation, row_of
+from gssm.errors import ItemError
 from gssm.grid import make_grid, stated_bbox
 from gssm.optical import read_masks
 from gssm.pairing import Acquisition, acquisitions, observations
@@ -78,8 +79,10 @@ def matched_items(items: Iterable[Any], table: pd.DataFrame) -> list[Any]:
 
 
 def _is_radar(item: Any) -> bool:
-    record = COLLECTIONS.get(item.collection_id or "")
-    return record is not None and record.role == "sentinel1"
+    try:
+        return row_of(item.to_dict(transform_hrefs=False)).role == "sentinel1"
+    except ItemError:
+        return False  # of no known collection; `observations` has named it
 
 
 def _row(a: Acquisition, window: str, cloud_limit: float) -> dict[str, Any]:

@@ -35,7 +35,9 @@ def read_optical(
     shape = (len(passes), *grid.shape)
     failed: list[da.Array] = []
     variables: dict[str, da.Array] = {}
-    for name in ASSETS[role]:
+    # Beside the bands that every catalogue has, those that only Level-1 offers.
+    extra = {v for p in passes for o in getattr(p, role) for v in o.rasters}
+    for name in (*ASSETS[role], *sorted(extra - set(ASSETS[role]))):
         layers = [Layer(candidate_sources(p, role, name)) for p in passes]
         if not any(s.raster.href for layer in layers for s in layer.sources):
             variables[name] = da.full(shape, np.nan, chunks=(1, *chunks), dtype=np.float32)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
 
-from gssm.catalogs import COLLECTIONS, OPTICAL_ROLES
+from gssm.addresses import Origin, objection, reached
+from gssm.catalogs import OPTICAL_ROLES
 from gssm.describe import Observation, describe
 from gssm.errors import EmptySearchError, GssmWarning, ItemError
 from gssm.request import check_window
@@ -18,6 +20,11 @@ from gssm.request import check_window
 # served twice (reprocessed, or repeated across overlapping rows).
 SAME_ACQUISITION = pd.Timedelta("60s")
 SAME_FOOTPRINT = 0.9
+# The slices of a pass follow each other by 25 s; the next orbit comes 99 minutes later. Days
+# would break at midnight, or with the sun at the 180th meridian.
+SAME_PASS = pd.Timedelta("10min")
+# Degrees: what begins west of this may be next to what crosses the 180th meridian.
+WIDE_LONGITUDE = 170.0
 
 
 def observations(items: Iterable[Any]) -> list[Observation]:
@@ -26,14 +33,19 @@ def observations(items: Iterable[Any]) -> list[Observation]:
     Items that gssm cannot use are left out with one warning that names them and says
     why; where no Sentinel-1 item is left, the reasons become an error.
     """
-    described, refused = [], []
+    described: dict[tuple[str, str], Observation] = {}
+    refused: list[str] = []
     for item in items:
         record = item if isinstance(item, dict) else item.to_dict(transform_hrefs=False)
         try:
-            described.append(describe(record))
+            seen = describe(record)
+            _refuse_addresses(seen)
         except ItemError as error:
             refused.append(str(error))
-    if not any(o.role == "sentinel1" for o in described):
+            continue
+        described[seen.collection, seen.id] = seen  # pages of a search can repeat an item
+    whole = _of_one_level(_join_parts(list(described.values()), refused), refused)
+    if not any(o.role == "sentinel1" for o in whole):
         raise EmptySearchError(
             "no usable Sentinel-1 item among the items"
             + (f": {'; '.join(refused[:3])}." if refused else "; search again.")
@@ -45,38 +57,144 @@ def observations(items: Iterable[Any]) -> list[Observation]:
             GssmWarning,
             stacklevel=3,
         )
-    return _newest_processing(described)
+    return _newest_processing(whole)
+
+
+def _refuse_addresses(seen: Observation) -> None:
+    """Refuse an item that leads where this process must not read; a search has seen to that.
+
+    Of an item from memory a local path is the user's own.
+    """
+    origin = Origin(reached(), is_trusted=True)
+    rasters = [*seen.rasters.values(), *((seen.mask,) if seen.mask else ())]
+    for href in {raster.href for raster in rasters}:
+        if reason := objection(href, origin):
+            raise ItemError(f"item {seen.id!r} leads to {href[:80]!r}: {reason}")
+
+
+def _join_parts(described: list[Observation], refused: list[str]) -> list[Observation]:
+    """Put surface temperature and surface reflectance of one Landsat product together.
+
+    The USGS serves them as two items, ``..._SR`` and ``..._ST``.
+    """
+    wholes = {(o.role, _product(o)): o for o in described if not o.partial}
+    for part in (o for o in described if o.partial):
+        key = (part.role, _product(part))
+        if key in wholes:
+            whole = wholes[key]
+            wholes[key] = replace(whole, rasters={**part.rasters, **whole.rasters})
+        else:
+            refused.append(
+                f"item {part.id!r} holds only {', '.join(part.rasters)}, and the item with the "
+                "rest of its scene is not among the items"
+            )
+    return [wholes[(o.role, _product(o))] for o in described if not o.partial]
+
+
+def _product(o: Observation) -> str:
+    return re.sub(r"_(SR|ST)$", "", o.id) if o.role == "landsat" else f"{o.collection}/{o.id}"
+
+
+def _of_one_level(described: list[Observation], refused: list[str]) -> list[Observation]:
+    """Lend the masks of Level-2 to Level-1 of the same scene, then keep one level a sensor.
+
+    Where there are items of Level-1, those of Level-2 are there for their masks.
+    """
+    lenders: dict[tuple[str, ...], list[Observation]] = {}
+    for o in described:
+        if o.mask is not None and o.datatake:
+            lenders.setdefault((o.platform, o.tile, o.datatake), []).append(o)
+    roles_of_level1 = {o.role for o in described if o.level == "l1"}
+    kept = []
+    for o in described:
+        if o.role in roles_of_level1 and o.level == "l2":
+            continue
+        if o.mask is None and o.mask_from:
+            scene = lenders.get((o.platform, o.tile, o.datatake), [])
+            near = [n for n in scene if n.collection in o.mask_from and _same_place(n, o)]
+            if not near:
+                refused.append(
+                    f"item {o.id!r} offers no cloud mask, and no item of "
+                    f"{' or '.join(o.mask_from)} that could lend one is among the items"
+                )
+                continue
+            o = replace(o, mask=min(near, key=_newest_first).mask)
+        kept.append(o)
+    return kept
 
 
 def _newest_processing(described: list[Observation]) -> list[Observation]:
-    """Keep one of each acquisition that is served twice: the highest baseline, then id.
+    """Keep the newest processing of each acquisition that is served several times."""
+    groups: dict[tuple[Any, ...], list[list[Observation]]] = {}
+    for o in sorted(described, key=lambda o: (o.time, o.id)):
+        clusters = groups.setdefault(_scene(o), [])
+        same = clusters and (o.datatake or o.time - clusters[-1][-1].time <= SAME_ACQUISITION)
+        if same:
+            clusters[-1].append(o)
+        else:
+            clusters.append([o])
+    kept = [o for clusters in groups.values() for cluster in clusters for o in _newest(cluster)]
+    return sorted(kept, key=lambda o: (o.time, o.id))
+
+
+def _scene(o: Observation) -> tuple[Any, ...]:
+    """Name what two items share when they show the same acquisition of the same place.
+
+    Providers date a Sentinel-2 item by its datatake or by the moment over its tile, minutes
+    apart: the datatake and the tile are the same from all. The collections of Sentinel-1
+    differ in convention and of elevation in surface: theirs stay apart.
+    """
+    if o.role in OPTICAL_ROLES and o.tile:
+        return (o.role, o.platform, o.tile, o.datatake)
+    return (o.role, o.platform, o.collection, tuple(round(v, 4) for v in o.footprint))
+
+
+def _newest(cluster: list[Observation]) -> list[Observation]:
+    """Keep the highest baseline; of one baseline every item that shows another place.
 
     Two items of one tile, time and baseline whose footprints differ are the halves of
     a tile that was downlinked in two pieces: both stay.
     """
     kept: list[Observation] = []
-    latest: dict[tuple[Any, ...], int] = {}
-    for o in sorted(described, key=lambda o: (o.time, o.id)):
-        place = o.tile or tuple(round(v, 4) for v in o.footprint)
-        key = (o.role, o.platform, o.collection, place)
-        previous = latest.get(key)
-        if previous is not None and o.time - kept[previous].time <= SAME_ACQUISITION:
-            if o.baseline > kept[previous].baseline:
-                kept[previous] = o
-                continue
-            if o.baseline < kept[previous].baseline or _same_place(o, kept[previous]):
-                continue
-        latest[key] = len(kept)
-        kept.append(o)
+    for o in sorted(cluster, key=_newest_first):
+        newer = [k for k in kept if k.baseline > o.baseline]
+        if not any(_same_place(o, k) for k in kept) and _share_seen(o, newer) <= SAME_FOOTPRINT:
+            kept.append(o)
     return kept
+
+
+def _newest_first(o: Observation) -> tuple[Any, ...]:
+    """Order by baseline, then date of processing (digits, the larger the later)."""
+    digits = int(re.sub(r"\D", "", o.processed)[:14].ljust(14, "0") or 0)
+    return (-o.baseline, -digits, o.rank, o.id)
 
 
 def _same_place(a: Observation, b: Observation) -> bool:
     """Tell whether two footprints cover nearly the same ground."""
-    (w, s, e, n), (west, south, east, north) = a.footprint, b.footprint
-    common = max(0.0, min(e, east) - max(w, west)) * max(0.0, min(n, north) - max(s, south))
-    larger = max((e - w) * (n - s), (east - west) * (north - south))
-    return common > SAME_FOOTPRINT * larger
+    one, other = _box(a), _box(b)
+    larger = max(one.area, other.area)
+    return bool(one.intersection(other).area > SAME_FOOTPRINT * larger)
+
+
+def _share_seen(o: Observation, others: Sequence[Observation]) -> float:
+    """Share of a footprint that lies within those of others."""
+    from shapely import union_all
+
+    place = _box(o)
+    if not others or not place.area:
+        return 0.0
+    return float(place.intersection(union_all([_box(k) for k in others])).area / place.area)
+
+
+def _box(o: Observation) -> Any:
+    """Footprint as a polygon, longitudes counted eastwards where it is near 180 degrees."""
+    from shapely import box
+
+    west, south, east, north = o.footprint
+    if west > east or west < -WIDE_LONGITUDE:
+        east += 360
+        west += 360 if west < 0 else 0
+    return box(west, south, east, north)
 
 
 @dataclass(frozen=True)
@@ -97,17 +215,19 @@ class Acquisition:
 
 
 def acquisitions(described: Sequence[Observation], window: str | pd.Timedelta) -> list[Acquisition]:
-    """Group Sentinel-1 by solar day, orbit and platform; find its partners."""
+    """Group Sentinel-1 by pass, orbit and platform; find its partners."""
     delta = check_window(window)
-    groups: dict[tuple[Any, ...], list[Observation]] = {}
-    for o in described:
-        if o.role == "sentinel1":
-            longitude = (o.footprint[0] + o.footprint[2]) / 2
-            solar_day = (o.time + pd.Timedelta(hours=longitude / 15)).normalize()
-            key = (solar_day, o.relative_orbit, o.orbit_state, o.platform)
-            groups.setdefault(key, []).append(o)
+    groups: dict[tuple[Any, ...], list[list[Observation]]] = {}
+    for o in sorted(described, key=lambda o: (o.time, o.id)):
+        if o.role != "sentinel1":
+            continue
+        same = groups.setdefault((o.relative_orbit, o.orbit_state, o.platform), [])
+        if same and o.time - same[-1][-1].time <= SAME_PASS:
+            same[-1].append(o)
+        else:
+            same.append([o])
     passes = []
-    for members in groups.values():
+    for members in (members for same in groups.values() for members in same):
         slices = _of_one_collection(members)
         time = min(o.time for o in slices)
         partners = {role: _nearest(described, role, time, delta) for role in OPTICAL_ROLES}
@@ -120,8 +240,7 @@ def _of_one_collection(members: Sequence[Observation]) -> list[Observation]:
 
     Mixing them would mix backscatter conventions within one image.
     """
-    order = list(COLLECTIONS)
-    first = min((o.collection for o in members), key=order.index)
+    first = min(members, key=lambda o: (o.rank, o.collection)).collection
     return [o for o in members if o.collection == first]
 
 

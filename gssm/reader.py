@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 import threading
-import time
 import warnings
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -20,14 +20,18 @@ from rasterio.windows import Window
 from rasterio.windows import bounds as bounds_of_window
 from stackstac.raster_spec import RasterSpec
 
-from gssm import schema
-from gssm.catalogs import MASKS, Bbox
+from gssm import network, schema, sign
+from gssm.addresses import Network, reach, reached
+from gssm.catalogs import MASKS, Bbox, Kind
 from gssm.describe import Raster
 from gssm.errors import GssmWarning
+from gssm.grd import read_grd, read_grd_angle
 from gssm.grid import geographic_bounds, intersects
 from gssm.layers import Layer, Source
+from gssm.network import NetworkError
 from gssm.opened import Opened, forget, opened, version
-from gssm.warp import TOLERANCE, is_parallel, needs_masking, read_parallel, warp_masked
+from gssm.toa import read_landsat_toa
+from gssm.warp import TOLERANCE, is_parallel, needs_masking, read_parallel, scales, warp_masked
 
 FloatArray = np.ndarray[Any, np.dtype[np.float32]]
 ByteArray = np.ndarray[Any, np.dtype[np.uint8]]
@@ -45,19 +49,16 @@ class Choice(NamedTuple):
 # Marks a pixel whose image could not be read, until `gssm.load` turns it into NaN and
 # `read_failed`: NaN alone could not be told from no data.
 UNREADABLE = np.float32(-np.inf)
-# Each with GDAL's own retries inside; the second with a fresh signature and cache.
-REMOTE_ATTEMPTS = 2
 NO_SOURCE = 65535
 
 # What rasterio raises for a file that cannot be read; GDAL's own errors are not all wrapped.
 READ_ERRORS = (RasterioError, CRSError, CPLE_BaseError, OSError)
 
-# Bounded waits and retries, no directory listings; a file is read as it is now, by one
-# thread: Dask owns the cores.
+# Bounded waits, no directory listings; a file is read as it is now, by one thread: Dask owns
+# the cores. Retries are ours (`gssm.network`), which look at what the server answered.
 GDAL_OPTIONS: dict[str, Any] = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
-    "GDAL_HTTP_MAX_RETRY": 2,
-    "GDAL_HTTP_RETRY_DELAY": 1,
+    "GDAL_HTTP_MAX_RETRY": 0,
     "GDAL_HTTP_TIMEOUT": 60,
     "GDAL_HTTP_CONNECTTIMEOUT": 20,
     "GDAL_HTTP_LOW_SPEED_TIME": 30,
@@ -65,6 +66,14 @@ GDAL_OPTIONS: dict[str, Any] = {
     "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": True,
     "VSI_CACHE": True,
     "GDAL_NUM_THREADS": 1,
+}
+
+
+# What is no ordinary map is read by functions of its own.
+KINDS: dict[Kind, Callable[[Raster, RasterSpec, Window, Resampling], FloatArray]] = {
+    "grd": read_grd,
+    "grd_angle": read_grd_angle,
+    "landsat_toa": read_landsat_toa,
 }
 
 
@@ -85,15 +94,19 @@ class LayerReader:
         scale_offset: tuple[float, float] = (1, 0),
         gdal_env: Any = None,
         errors_as_nodata: tuple[Exception, ...] = (),
+        networks: frozenset[Network] = frozenset(),
     ) -> None:
         self.layer = url
         self.spec = spec
         self.resampling = resampling
         self.dtype = dtype
         self.fill_value = fill_value
+        # A worker reaches where the process that built the graph did.
+        self.networks = networks or reached()
 
     def read(self, window: Window, **_: Any) -> np.ndarray[Any, Any]:
         """Return the window ``(y, x)`` of the layer in its dtype."""
+        reach(self.networks)
         sources = self.layer.sources
         masked = self.layer.quantity != "value" or any(s.mask is not None for s in sources)
         if not masked:
@@ -158,35 +171,49 @@ class LayerReader:
         self, item: str, raster: Raster, window: Window, resampling: Resampling, fill: float
     ) -> np.ndarray[Any, Any] | None:
         """Read and warp a window; None, with a warning that names the item, if it fails."""
-        remote = raster.href.startswith(("http:", "https:", "s3:"))
-        attempts = REMOTE_ATTEMPTS if remote else 1
-        for attempt in range(attempts):
+        href, attempt = raster.href, 0
+        while True:
             # After a failure the cache of remote blocks may hold the failure itself.
             fresh = {"CPL_VSIL_CURL_NON_CACHED": "/vsicurl/"} if attempt else {}
             try:
-                with rasterio.Env(**GDAL_OPTIONS, **fresh):
-                    file = opened(raster.href)
-                    dataset = file.dataset
-                    if resampling == Resampling.nearest:
-                        _check_classes(dataset)
-                    if self._is_parallel(file, resampling):
-                        place = (self.spec, window, resampling)
-                        return read_parallel(dataset, raster, *place, fill)
-                    if np.isnan(fill) and needs_masking(raster, dataset.nodata):
-                        return warp_masked(dataset, raster, self.spec, window, resampling)
-                    warped = self._warped(file, raster, resampling, fill)
-                    values: np.ndarray[Any, Any] = warped.read(1, window=window)
-                    return values
+                network.refuse_silent(href)
+                with network.slot(href), rasterio.Env(**GDAL_OPTIONS, **fresh):
+                    values = self._attempt(raster, window, resampling, fill)
+                network.note(href, None)
+                return values
             except READ_ERRORS as error:
-                forget(raster.href)
-                cause = str(error).splitlines()[0] if str(error) else type(error).__name__
-                if attempt + 1 < attempts:
-                    time.sleep(2.0**attempt)
+                forget(href)
+                failure = _diagnosed(href, error)
+            if not isinstance(failure, NetworkError) or failure.is_final(attempt):
+                break
+            if failure.kind in ("unauthorized", "forbidden"):
+                sign.renew(href)
+            network.pause(failure, attempt)
+            attempt += 1
+        network.note(href, failure)
         _warn(
-            f"item {item!r} is skipped where {raster.href} could not be read ({cause}); "
-            "its pixels are flagged read_failed."
+            f"item {item!r} is skipped where {network.redacted(href)} could not be read "
+            f"({_one_line(failure)}); its pixels are flagged read_failed: {_fix(failure)}."
         )
         return None
+
+    def _attempt(
+        self, raster: Raster, window: Window, resampling: Resampling, fill: float
+    ) -> np.ndarray[Any, Any]:
+        if raster.kind != "raster":
+            return KINDS[raster.kind](raster, self.spec, window, resampling)
+        file = opened(raster.href)
+        dataset = file.dataset
+        if resampling == Resampling.nearest:
+            _check_classes(dataset)
+        if self._is_parallel(file, resampling):
+            return read_parallel(dataset, raster, self.spec, window, resampling, fill)
+        if np.isnan(fill) and needs_masking(raster, dataset.nodata):
+            return warp_masked(dataset, raster, self.spec, window, resampling)
+        values: np.ndarray[Any, Any] = self._warped(file, raster, resampling, fill).read(
+            1, window=window
+        )
+        return values
 
     def _is_parallel(self, file: Opened, resampling: Resampling) -> bool:
         key = ("parallel", self._grid, resampling)
@@ -212,6 +239,7 @@ class LayerReader:
                 working_dtype=None if is_class else "float32",
                 dtype=None if is_class else "float32",
                 tolerance=TOLERANCE,
+                **scales(dataset, self.spec),
                 **self.spec.vrt_params,
             )
 
@@ -232,10 +260,33 @@ class LayerReader:
             "resampling": self.resampling,
             "dtype": self.dtype,
             "fill_value": self.fill_value,
+            "networks": self.networks,
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)  # type: ignore[misc]
+
+
+def _diagnosed(href: str, error: Exception) -> Exception:
+    """Tell why a read failed: GDAL hides most answers of a server, so it is asked again."""
+    if isinstance(error, NetworkError) or not network.is_remote(href):
+        return error
+    named = network.of_gdal(str(error))
+    if named is None and href.startswith("http"):
+        try:
+            with network.slot(href):
+                network.probe(sign.signed(href), reached())
+        except NetworkError as found:
+            named = found
+    return named or NetworkError("damaged", _one_line(error))
+
+
+def _one_line(error: Exception) -> str:
+    return network.redacted((str(error) or type(error).__name__).splitlines()[0])
+
+
+def _fix(failure: Exception) -> str:
+    return failure.fix if isinstance(failure, NetworkError) else "mend the file, or leave it out"
 
 
 def _check_classes(dataset: rasterio.DatasetReader) -> None:
@@ -270,8 +321,9 @@ def _choice(key: Any, reader: LayerReader, window: Window) -> Choice:
             break
         if not overlaps(source.footprint, reader.spec, window):
             continue
-        rule, mask = MASKS[source.role], source.mask
+        mask = source.mask
         assert mask is not None
+        rule = mask.rule or MASKS[source.role]
         classes = reader._read_raster(source.item, mask, window, Resampling.nearest, rule.fill)
         if classes is None:
             # No farther image takes over: another band may find the mask readable again,

@@ -138,3 +138,121 @@ def test_one_pass_in_two_collections_is_read_from_one() -> None:
     gamma = slice_at("gamma", "2020-06-10T06:00:00Z") | {"collection": "sentinel-1-rtc"}
     (only,) = passes(gamma, sigma)
     assert [o.id for o in only.slices] == ["sigma"]
+
+
+def scene(name: str, time: str, baseline: str, **properties: Any) -> dict[str, Any]:
+    stated = {"s2__datatake_id": "GS2A_20200609T104500_025000_N05.00", "platform": "sentinel-2a"}
+    return optical_item(name, time, s2__processing_baseline=baseline, **stated, **properties)
+
+
+def test_a_scene_dated_by_datatake_and_by_tile_is_one() -> None:
+    # Planetary Computer and Copernicus date an item by its datatake, Earth Search by its tile.
+    early = scene("datatake", "2020-06-09T10:45:00Z", "02.14")
+    late = scene("tile", "2020-06-09T10:58:20Z", "05.00")
+    for pair in ((early, late), (late, early)):
+        (only,) = passes(radar_item(), *pair)
+        assert [o.id for o in only.sentinel2] == ["tile"]
+
+
+def test_of_one_baseline_the_newest_processing_stays() -> None:
+    times = {"first": "2020-06-09T20:00:00Z", "again": "2020-06-11T08:00:00Z"}
+    items = [
+        scene(name, "2020-06-09T10:45:00Z", "05.00", s2__generation_time=time)
+        for name, time in times.items()
+    ]
+    for order in (items, items[::-1]):
+        (only,) = passes(radar_item(), *order)
+        assert [o.id for o in only.sentinel2] == ["again"]
+
+
+def test_of_landsat_the_newest_processing_stays() -> None:
+    old = landsat_item("LC08_L2SP_199024_20200609_20200610_02_RT")
+    new = landsat_item("LC08_L2SP_199024_20200609_20200824_02_T1")
+    (only,) = passes(radar_item(), new, old)
+    assert [o.id for o in only.landsat] == [new["id"]]
+
+
+def test_old_halves_of_a_tile_go_where_the_new_whole_is_there() -> None:
+    def cut(item: dict[str, Any], west: float, east: float) -> dict[str, Any]:
+        return {**item, "geometry": None, "bbox": [west, 50.5, east, 50.6]}
+
+    time = "2020-06-09T10:45:00Z"
+    halves = [
+        cut(scene("a", time, "02.14"), 2.95, 3.0),
+        cut(scene("b", time, "02.14"), 3.0, 3.05),
+    ]
+    whole = cut(scene("whole", time, "05.00"), 2.95, 3.05)
+    (only,) = passes(slice_at("radar", "2020-06-10T06:00:00Z"), *halves, whole)
+    assert [o.id for o in only.sentinel2] == ["whole"]
+    # Where the new processing has one half only, the other comes from the old.
+    half = cut(scene("new-a", time, "05.00"), 2.95, 3.0)
+    (only,) = passes(slice_at("radar", "2020-06-10T06:00:00Z"), *halves, half)
+    assert [o.id for o in only.sentinel2] == ["new-a", "b"]
+
+
+def test_an_item_repeated_across_pages_counts_once() -> None:
+    item = slice_at("radar", "2020-06-10T06:00:00Z")
+    assert names(item, item) == [["radar"]]
+
+
+@pytest.mark.parametrize("west", [179.0, 179.96, -179.99])
+def test_a_pass_across_the_180th_meridian_is_one(west: float) -> None:
+    slices = [
+        slice_at("a", "2020-06-10T18:00:00Z", 179.5),
+        slice_at("b", "2020-06-10T18:00:25Z", west),
+    ]
+    slices[1]["bbox"][2] = (slices[1]["bbox"][2] + 180) % 360 - 180
+    assert names(*slices) == [["a", "b"]]
+
+
+def test_the_next_orbit_is_another_pass() -> None:
+    unknown = {"sat__relative_orbit": None, "sat__orbit_state": "descending"}
+    first = slice_at("a", "2020-06-10T06:00:00Z", **unknown)
+    later = slice_at("b", "2020-06-10T07:39:00Z", **unknown)
+    assert names(first, later) == [["a"], ["b"]]
+
+
+def usgs(kind: str, product: str = "LC08_L2SP_199024_20200609_20200824_02_T1") -> dict[str, Any]:
+    item = landsat_item(f"{product}_{kind}")
+    keys = {"SR": ("red", "nir08", "qa_pixel"), "ST": ("lwir11", "qa_pixel")}[kind]
+    item["assets"] = {key: {"href": f"/nowhere/{kind}/{key}.tif"} for key in keys}
+    return {**item, "collection": f"landsat-c2l2-{kind.lower()}"}
+
+
+def test_reflectance_and_temperature_of_one_landsat_product_are_one_image() -> None:
+    for order in (("SR", "ST"), ("ST", "SR")):
+        (only,) = passes(radar_item(), *map(usgs, order))
+        (image,) = only.landsat
+        assert sorted(image.rasters) == ["landsat_b10", "landsat_b4", "landsat_b5"]
+        assert image.mask is not None
+        assert image.mask.href == "/nowhere/SR/qa_pixel.tif"
+
+
+def test_temperature_of_another_product_is_not_taken() -> None:
+    other = usgs("ST", "LC08_L2SP_199024_20200525_20200824_02_T1")
+    with pytest.warns(GssmWarning, match="holds only landsat_b10"):
+        (only,) = passes(radar_item(), usgs("SR"), other)
+    assert [sorted(o.rasters) for o in only.landsat] == [["landsat_b4", "landsat_b5"]]
+
+
+def level1(name: str, tile: str = "31UDS") -> dict[str, Any]:
+    item = scene(name, "2020-06-09T10:45:00Z", "05.00") | {"collection": "sentinel-2-l1c"}
+    item["properties"]["s2:mgrs_tile"] = tile
+    item["assets"] = {key: {"href": f"/nowhere/{name}/{key}.jp2"} for key in ("red", "cirrus")}
+    return item
+
+
+def test_level_1_takes_the_mask_of_level_2_of_the_same_scene_only() -> None:
+    lender = scene("l2a", "2020-06-09T10:58:20Z", "05.00")
+    (only,) = passes(radar_item(), level1("l1c"), lender)
+    (image,) = only.sentinel2
+    assert (image.id, sorted(image.rasters)) == ("l1c", ["s2_b10", "s2_b4"])
+    assert image.rasters["s2_b10"].offset == -0.1
+    assert image.mask is not None
+    assert image.mask.href == "/nowhere/l2a/SCL.tif"
+    for other in (level1("other", "31UES"), level1("other")):
+        if other["properties"]["s2:mgrs_tile"] == "31UDS":
+            other["properties"]["platform"] = "sentinel-2b"
+        with pytest.warns(GssmWarning, match="'other' offers no cloud mask"):
+            (only,) = passes(radar_item(), other, lender)
+        assert only.sentinel2 == ()

@@ -1,0 +1,90 @@
+"""What a Sentinel-2 item says of its processing, whoever wrote it: baseline, offset, datatake."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from gssm.catalogs import SENTINEL2_OFFSET, SENTINEL2_OFFSET_BASELINE
+from gssm.errors import ItemError
+
+# Where providers write the product's own name, S2A_MSIL2A_<datatake>_N<baseline>_R..._T<tile>_...
+_PRODUCT = ("s2:product_uri", "sentinel:product_id")
+_BASELINE = ("s2:processing_baseline", "sentinel:processing_baseline", "processing:version")
+_APPLIED = ("earthsearch:boa_offset_applied", "sentinel:boa_offset_applied")
+_DATATAKE = ("s2:datatake_id", "eopf:datatake_id")
+
+
+def offset(item: Mapping[str, Any]) -> float:
+    """Decide the radiometric offset by processing baseline, once, and never by date.
+
+    Baseline 04.00 and later add 1000 to the digital number. Earth Search takes it away again
+    and says so; the ``raster:bands`` offset beside it would take it away twice and is not read.
+    Where Earth Search says that it did not, its files are known to differ from its word
+    (Element84/earth-search issues 66 and 71), so nothing is decided.
+    """
+    properties = item["properties"]
+    applied = next((properties[name] for name in _APPLIED if name in properties), None)
+    if applied is True:
+        return 0.0
+    stated = baseline(item)
+    if stated is None:
+        raise ItemError(
+            f"item {item['id']!r} states no s2:processing_baseline, so it is unknown whether its "
+            "digital numbers carry the +1000 offset"
+        )
+    if stated < SENTINEL2_OFFSET_BASELINE:
+        return 0.0
+    if applied is False:
+        raise ItemError(
+            f"item {item['id']!r} of baseline {stated:05.2f} says boa_offset_applied: false, which "
+            "Earth Search writes of files with and without the +1000 offset; use the item of "
+            "sentinel-2-c1-l2a instead"
+        )
+    return SENTINEL2_OFFSET
+
+
+def baseline(item: Mapping[str, Any]) -> float | None:
+    """Return the processing baseline, such as 5.11, or None where it is not stated."""
+    properties = item["properties"]
+    stated = next((properties[name] for name in _BASELINE if properties.get(name)), None)
+    if stated is None:
+        in_name = re.search(r"_N(\d{2})(\d{2})_", product(item))
+        stated = ".".join(in_name.groups()) if in_name else None
+    try:
+        return None if stated is None else float(stated)
+    except (TypeError, ValueError):
+        return None
+
+
+def datatake(item: Mapping[str, Any]) -> str:
+    """Return the start of the datatake, ``20200305T103021``, the same from every provider.
+
+    Some providers date an item by its datatake, some by the moment over its tile, minutes
+    later: the datatake and the tile name the scene.
+    """
+    properties = item["properties"]
+    names = [str(properties.get(name) or "") for name in _DATATAKE]
+    for name in (*names, product(item)):
+        found = re.search(r"^(?:GS2[A-Z]|S2[A-Z]_MSIL\w\w)_(\d{8}T\d{6})", name)
+        if found:
+            return found.group(1)
+    return ""
+
+
+def tile(item: Mapping[str, Any]) -> str:
+    """Return the MGRS tile, ``06VVN``, however the item writes it."""
+    properties = item["properties"]
+    stated = properties.get("s2:mgrs_tile") or properties.get("grid:code")
+    in_name = re.search(r"_T(\d{2}[A-Z]{3})_", product(item))
+    if not stated and in_name:
+        stated = in_name.group(1)
+    return str(stated).removeprefix("MGRS-").zfill(5) if stated else ""
+
+
+def product(item: Mapping[str, Any]) -> str:
+    """Return the product's own name, which some providers use as the id."""
+    properties = item["properties"]
+    stated = next((properties[name] for name in _PRODUCT if properties.get(name)), None)
+    return str(stated or item["id"])
