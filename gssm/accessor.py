@@ -43,11 +43,11 @@ class GssmAccessor:
 
         return predict(self._dataset, model, members=members)
 
-    def to_zarr(self, store: Any, *, overwrite: bool = False) -> None:
+    def to_zarr(self, store: Any, *, overwrite: bool = False, max_failed: float = 1.0) -> None:
         """See `gssm.to_zarr`."""
         from gssm.archive.store import to_zarr
 
-        to_zarr(self._dataset, store, overwrite=overwrite)
+        to_zarr(self._dataset, store, overwrite=overwrite, max_failed=max_failed)
 
     def plot(self, variable: str = "soil_moisture", *, time: int = 0) -> Axes:
         """See `gssm.plot.plot_map`."""

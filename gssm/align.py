@@ -13,7 +13,7 @@ from odc.geo.xr import xr_coords
 from rasterio.enums import Resampling
 
 from gssm import schema
-from gssm.catalogs import COLLECTIONS, OPTICAL_ROLES
+from gssm.catalogs import OPTICAL_ROLES
 from gssm.describe import Observation
 from gssm.errors import EmptySearchError, RequestError
 from gssm.grid import geographic_bounds, grid_epsg, intersects, make_grid, stated_bbox
@@ -22,9 +22,12 @@ from gssm.load import any_failed, read_layers
 from gssm.optical import PREFIXES, read_optical
 from gssm.pairing import Acquisition, acquisitions, observations
 from gssm.request import check_bbox, check_window
-from gssm.sentinel1 import read_radar
+from gssm.sentinel1 import angle_attrs, read_radar
 
 CHUNKS: dict[str, int] = {"y": 1024, "x": 1024}
+# What ``elevation`` may be, and how the names of the collections begin that it puts before
+# the order of `gssm.catalogs.COLLECTIONS`.
+ELEVATIONS: dict[str, tuple[str, ...]] = {"alos": (), "copernicus": ("cop-dem", "copernicus-dem")}
 
 
 def open_cube(
@@ -35,6 +38,7 @@ def open_cube(
     resolution: float = 10,
     window: str = "3D",
     chunks: Mapping[str, int] | None = None,
+    elevation: str = "alos",
 ) -> xr.Dataset:
     """Build the lazy datacube of a place: one time step per Sentinel-1 acquisition.
 
@@ -46,7 +50,8 @@ def open_cube(
     items
         What `gssm.search` returned, or any pystac items or item dictionaries.
     bbox
-        West, south, east, north in degrees; the searched box by default.
+        West, south, east, north in degrees (across the 180th meridian west > east);
+        the searched box by default.
     grid
         An odc-geo ``GeoBox`` (projected, metres) to use instead of bbox and resolution.
     resolution
@@ -55,6 +60,9 @@ def open_cube(
         Largest time between radar and optical image, either way.
     chunks
         Pixels of a chunk, ``{"y": 1024, "x": 1024}`` by default.
+    elevation
+        Which elevation goes first where several have a value: ``"alos"`` (ALOS AW3D30,
+        then NASADEM, then Copernicus) or ``"copernicus"`` (Copernicus, then these).
 
     Returns
     -------
@@ -65,12 +73,13 @@ def open_cube(
     Raises
     ------
     RequestError
-        The box, grid, window or chunks cannot be served.
+        The box, grid, window, chunks or elevation cannot be served.
     EmptySearchError
         There is no usable Sentinel-1 item.
     """
     items = list(items) if not hasattr(items, "extra_fields") else items
     sizes, delta = _chunk_sizes(chunks), check_window(window)
+    first = _first_elevation(elevation)
     described = observations(items)
     if grid is None:
         box = check_bbox(bbox) if bbox is not None else stated_bbox(items, described)
@@ -83,12 +92,12 @@ def open_cube(
         optical, unreadable = read_optical(passes, role, grid, sizes)
         variables |= optical
         failed += unreadable
-    elevation, unreadable = _read_elevation(described, grid, sizes)
+    dsm, unreadable = _read_elevation(described, grid, sizes, first)
     variables["read_failed"] = any_failed([*failed, *unreadable], variables["vv"])
 
     data_vars = {name: (("time", "y", "x"), array) for name, array in variables.items()}
     cube = xr.Dataset(
-        {**data_vars, "dsm": (("y", "x"), elevation)},
+        {**data_vars, "dsm": (("y", "x"), dsm)},
         coords={**xr_coords(grid), **_time_coords(passes)},
         attrs={"title": "gssm datacube", "source_items": _item_ids(passes, described)},
     )
@@ -96,6 +105,7 @@ def open_cube(
         cube[name].attrs = {**schema.VARIABLES[str(name)].attrs, "grid_mapping": "spatial_ref"}
     for polarization in schema.BACKSCATTER:
         cube[polarization].attrs["backscatter_convention"] = "sigma0"
+    cube["incidence_angle"].attrs |= angle_attrs(passes)
     for prefix in PREFIXES.values():
         cube[f"{prefix}_mask"].attrs |= {
             "flag_values": np.arange(6, dtype=np.uint8),
@@ -130,14 +140,27 @@ def _chunk_sizes(chunks: Mapping[str, int] | None) -> tuple[int, int]:
     return sizes["y"], sizes["x"]
 
 
+def _first_elevation(elevation: str) -> tuple[str, ...]:
+    if not isinstance(elevation, str) or elevation not in ELEVATIONS:
+        raise RequestError(
+            f"elevation {elevation!r} is unknown; use {' or '.join(map(repr, ELEVATIONS))}."
+        )
+    return ELEVATIONS[elevation]
+
+
 def _read_elevation(
-    described: Sequence[Observation], grid: GeoBox, chunks: tuple[int, int]
+    described: Sequence[Observation],
+    grid: GeoBox,
+    chunks: tuple[int, int],
+    first: tuple[str, ...] = (),
 ) -> tuple[da.Array, list[da.Array]]:
-    """Elevation, per pixel from the first collection of the table that has a value."""
-    order = list(COLLECTIONS)
+    """Elevation, per pixel from the first collection of the table that has a value.
+
+    Collections whose names begin with one of `first` go before the others.
+    """
     tiles = sorted(
         (o for o in described if o.role == "elevation"),
-        key=lambda o: (order.index(o.collection), o.id),
+        key=lambda o: (not o.collection.startswith(first), o.rank, o.id),
     )
     if not tiles:
         return da.full(tuple(grid.shape), np.nan, chunks=chunks, dtype=np.float32), []

@@ -116,6 +116,9 @@ def predict(
     past: Annotated[
         str, typer.Option("--history", help="Dry and wet references, from `gssm history`.")
     ] = "",
+    max_failed: Annotated[
+        float, typer.Option(min=0, max=1, help="Largest share of pixels whose images fail to read.")
+    ] = 1,
 ) -> None:
     """Map soil moisture for every radar date that has a clear Sentinel-2 partner.
 
@@ -135,8 +138,16 @@ def predict(
     box = check_bbox(bbox)
     refuse_existing(store, overwrite)
     make_grid(box, resolution)
-    references = _references(past, resolve(model).load())
-    items = find(box, datetime, catalog=catalog, max_cloud_cover=max_cloud_cover, window=window)
+    loaded = resolve(model).load()
+    references, level = _references(past, loaded), loaded.spec.level
+    items = find(
+        box,
+        datetime,
+        catalog=catalog,
+        level=level,
+        max_cloud_cover=max_cloud_cover,
+        window=window,
+    )
     with progress("reading cloud masks"):
         table = match(items, window=window, measure=True)
     mapped = int((table["reason"] == "").sum())
@@ -158,7 +169,8 @@ def predict(
         place = ("--catalog", str(catalog), "--bbox", *bbox, "--resolution", f"{resolution:g}")
         cube = _with_references(cube, references, past, place)
     with progress("mapping"):
-        to_zarr(score(cube, model, members=members), store, overwrite=overwrite)
+        product = score(cube, model, members=members)
+        to_zarr(product, store, overwrite=overwrite, max_failed=max_failed)
     _report(store)
 
 

@@ -22,7 +22,8 @@ FINEST_PIXEL, COARSEST_PIXEL = 1, 100_000
 def make_grid(bbox: Bbox, resolution: float = 10) -> GeoBox:
     """Grid of a box in the UTM zone of its centre, edges at multiples of the resolution.
 
-    UTM is defined from 80 degrees south to 84 degrees north.
+    UTM is defined from 80 degrees south to 84 degrees north. A box with west > east
+    crosses the 180th meridian.
     """
     from pyproj import Transformer
 
@@ -39,12 +40,14 @@ def make_grid(bbox: Bbox, resolution: float = 10) -> GeoBox:
     if south < UTM_SOUTH or north > UTM_NORTH:
         raise RequestError(
             f"bbox {bbox} reaches beyond {UTM_SOUTH} or {UTM_NORTH} degrees, where UTM ends; "
-            "move the box, or give a grid of your own."
+            "move the box, or give open_cube a grid of your own, such as one of EPSG:5041 (north) "
+            "or EPSG:5042 (south)."
         )
+    east = east if west <= east else east + 360
     zone = int(((west + east) / 2 + 180) // 6) % 60 + 1
     epsg = (32600 if south + north >= 0 else 32700) + zone
     to_utm = Transformer.from_crs("EPSG:4326", f"EPSG:{epsg}", always_xy=True)
-    left, bottom, right, top = to_utm.transform_bounds(*bbox, densify_pts=21)
+    left, bottom, right, top = to_utm.transform_bounds(west, south, east, north, densify_pts=21)
     # A millionth of a pixel of tolerance: a box that lies on the grid must not gain a row.
     snap = [
         math.floor(left / resolution + 1e-6),
@@ -104,6 +107,17 @@ def stated_bbox(items: Any, described: Sequence[Observation]) -> Bbox:
     if stated:
         return check_bbox(stated)
     boxes = np.array([o.footprint for o in described if o.role == "sentinel1"])
-    west, south = boxes[:, :2].min(axis=0)
-    east, north = boxes[:, 2:].max(axis=0)
-    return check_bbox((west, south, east, north))
+    west, east = _joined(boxes[:, 0], boxes[:, 2])
+    return check_bbox((west, boxes[:, 1].min(), east, boxes[:, 3].max()))
+
+
+def _joined(west: Any, east: Any) -> tuple[float, float]:
+    """West and east of all footprints, of which some may lie beyond the 180th meridian.
+
+    The narrower span is meant: with longitudes from -180 on, or from 0 on.
+    """
+    width = np.where(west <= east, east - west, east - west + 360)
+    firsts = (west, np.where(west < 0, west + 360, west))
+    spans = [(float(first.min()), float((first + width).max())) for first in firsts]
+    (a, b), (c, d) = spans
+    return (c, d) if d - c < b - a - 1e-9 else (a, b)

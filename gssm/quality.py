@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from gssm import physics, schema
+from gssm import physics, schema, shadow
 from gssm.blocks import elementwise, map_kernel
 from gssm.correct import linear_power
 
@@ -42,6 +42,7 @@ FLAGS: tuple[Flag, ...] = (
     Flag(11, "read_failed", False),
     # Set for a model that reads `gssm.history` and was given none.
     Flag(12, "history_missing", True),
+    Flag(13, "local_incidence_out_of_range", True),
 )
 BY_MEANING: dict[str, Flag] = {flag.meaning: flag for flag in FLAGS}
 NO_VALUE: int = sum(flag.mask for flag in FLAGS if not flag.keeps_value)
@@ -70,13 +71,18 @@ def quality_flag(cube: xr.Dataset, water_cloud: physics.WaterCloud | None = None
     xarray.DataArray
         uint16 ``(time, y, x)`` with CF ``flag_masks`` and ``flag_meanings``. Bits
         whose inputs the cube lacks are not set, except that an absent sensor is
-        missing everywhere.
+        missing everywhere. Layover, shadow and the local incidence angle need ``dsm``,
+        ``orbit_state`` and the place of the grid (`gssm.shadow`).
     """
     template = cube["vv"]
     inputs = {name: cube[name] for name in _INPUTS if name in cube}
     if "s2_b4" in cube and "s2_b8" in cube:
         bands = cube["s2_b8"], cube["s2_b4"]
         inputs["ndvi"] = elementwise(physics.normalized_difference, *bands)
+    look = None
+    if "incidence_angle" in cube:
+        terrain, look = shadow.terrain_inputs(cube)
+        inputs |= terrain
     for polarization in schema.BACKSCATTER:
         if polarization in cube:
             inputs[polarization] = linear_power(cube, polarization)
@@ -87,6 +93,7 @@ def quality_flag(cube: xr.Dataset, water_cloud: physics.WaterCloud | None = None
         np.uint16,
         names=list(inputs),
         water_cloud=water_cloud or physics.WaterCloud(),
+        look=look,
     )
     return xr.DataArray(
         values, dims=template.dims, coords=template.coords, name="quality_flag", attrs=ATTRS
@@ -100,7 +107,10 @@ _INPUTS = (
 
 
 def _flags(
-    *blocks: np.ndarray[Any, Any], names: list[str], water_cloud: physics.WaterCloud
+    *blocks: np.ndarray[Any, Any],
+    names: list[str],
+    water_cloud: physics.WaterCloud,
+    look: np.ndarray[Any, Any] | None,
 ) -> np.ndarray[Any, Any]:
     values = dict(zip(names, blocks, strict=True))
     shape = np.broadcast_shapes(*(b.shape for b in blocks))
@@ -132,6 +142,10 @@ def _flags(
         raise_flag("incidence_angle_out_of_range", ~((angle >= near) & (angle <= far)))
         if "ndvi" in values:
             raise_flag("vegetation_dominates_radar", _vegetation_dominates(values, water_cloud))
+    if look is not None and "orbit" in values:
+        hides, out_of_range = shadow.hidden(values, look)
+        raise_flag("layover_or_shadow", hides)
+        raise_flag("local_incidence_out_of_range", out_of_range)
     for age in ("s2_age", "landsat_age"):
         if age in values:
             raise_flag("reused_old_partner", np.abs(values[age]) > FRESH_PARTNER_DAYS)

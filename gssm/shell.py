@@ -69,8 +69,8 @@ EXIT_CODES: tuple[tuple[type[BaseException], int], ...] = (
 Catalog = Annotated[
     str,
     typer.Option(
-        help="planetary-computer, earth-search, the URL of a STAC API, or a folder of "
-        "ItemCollections."
+        help="planetary-computer, earth-search, cdse, the URL of a STAC API, a folder of "
+        "ItemCollections, or a record of your own in YAML."
     ),
 ]
 BboxOption = Annotated[

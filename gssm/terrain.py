@@ -38,18 +38,32 @@ def terrain(dsm: xr.DataArray, kernel: Kernel) -> xr.DataArray:
     The gradient is taken over `BASELINE` to either side, less at the border of the
     grid; on Dask, blocks overlap by as much, so that chunking changes nothing.
     """
+    return _overlapping(dsm, _apply, ("y", "x"), kernel=kernel)
+
+
+def rise(dsm: xr.DataArray, dimension: str) -> xr.DataArray:
+    """Return the rise of elevation per metre along ``"y"`` (to the north) or ``"x"`` (east).
+
+    Of the grid, whatever the order of its rows; taken over `BASELINE` like `terrain`.
+    """
+    return _overlapping(dsm, _rise, (dimension,))
+
+
+def _overlapping(
+    dsm: xr.DataArray,
+    function: Callable[..., FloatArray],
+    dimensions: tuple[str, ...],
+    **options: Any,
+) -> xr.DataArray:
+    """Call a function with blocks that reach over the baseline into their neighbours."""
     dsm = dsm.transpose(..., "y", "x").astype(np.float32, copy=False)
-    steps = {d: _steps(spacing(dsm, d)) for d in ("y", "x")}
-    options: dict[str, Any] = {
-        "kernel": kernel,
-        "y": (steps["y"], spacing(dsm, "y")),
-        "x": (steps["x"], spacing(dsm, "x")),
-    }
+    steps = {d: _steps(spacing(dsm, d)) for d in dimensions}
+    options |= {d: (steps[d], spacing(dsm, d)) for d in dimensions}
     if dsm.chunks is None:
-        return dsm.copy(data=_apply(dsm.values, **options))
+        return dsm.copy(data=function(dsm.values, **options))
     overlap = {axis: steps.get(str(d), 0) for axis, d in enumerate(dsm.dims)}
     values = da.map_overlap(
-        _apply,
+        function,
         dsm.data,
         depth=overlap,
         boundary="none",
@@ -79,6 +93,15 @@ def _apply(
     # y runs north to south (negative spacing) or the other way: the sign takes care of it.
     north, east = _gradient(dsm, -2, *y), _gradient(dsm, -1, *x)
     return kernel(north, east).astype(np.float32)
+
+
+def _rise(
+    dsm: FloatArray, y: tuple[int, float] | None = None, x: tuple[int, float] | None = None
+) -> FloatArray:
+    axis, along = (-2, y) if y is not None else (-1, x)
+    if along is None or dsm.shape[axis] < 2:
+        return np.full(dsm.shape, np.nan, np.float32)
+    return _gradient(dsm, axis, *along)
 
 
 def _gradient(dsm: FloatArray, axis: int, steps: int, distance: float) -> FloatArray:

@@ -17,7 +17,7 @@ import rasterio
 from rasterio.crs import CRS
 from rasterio.enums import MaskFlags, Resampling
 from rasterio.vrt import WarpedVRT
-from rasterio.warp import transform_bounds
+from rasterio.warp import transform, transform_bounds
 from rasterio.windows import Window, from_bounds
 from rasterio.windows import bounds as bounds_of_window
 from stackstac.raster_spec import RasterSpec
@@ -247,21 +247,48 @@ def warp_masked(
         with (
             memory.open() as masked,
             WarpedVRT(
-                masked, resampling=resampling, tolerance=TOLERANCE, **spec.vrt_params
+                masked,
+                resampling=resampling,
+                tolerance=TOLERANCE,
+                **scales(dataset, spec),
+                **spec.vrt_params,
             ) as warped,
         ):
             result: FloatArray = warped.read(1, window=window)
             return result
 
 
+def scales(dataset: rasterio.DatasetReader, spec: RasterSpec) -> dict[str, float]:
+    """Pixels of the grid per pixel of the file, as GDAL's warper is to take them.
+
+    Left alone it guesses them from each window it warps, wrongly at the edge of a file and
+    across the 180th meridian: bilinear values would depend on the chunks.
+    """
+    left, bottom, right, top = spec.bounds
+    grid, place = f"EPSG:{spec.epsg}", dataset.transform
+    (x,), (y,) = transform(grid, dataset.crs, [(left + right) / 2], [(bottom + top) / 2])
+    # A column and a row of the file from the middle of the grid, in metres of the grid.
+    x, y = transform(
+        dataset.crs, grid, [x, x + place.a, x + place.b], [y, y + place.d, y + place.e]
+    )
+    width, height = spec.resolutions_xy
+    return {
+        "XSCALE": math.hypot(x[1] - x[0], y[1] - y[0]) / width,
+        "YSCALE": math.hypot(x[2] - x[0], y[2] - y[0]) / height,
+    }
+
+
 def source_window(
     dataset: rasterio.DatasetReader, spec: RasterSpec, window: Window
 ) -> Window | None:
     """Pixels of a file under a window of the grid, two to spare for resampling, or None."""
-    box = transform_bounds(
+    west, south, east, north = transform_bounds(
         f"EPSG:{spec.epsg}", dataset.crs, *bounds_of_window(window, spec.transform)
     )
-    part = from_bounds(*box, transform=dataset.transform)
+    if west > east:  # degrees, across the 180th meridian: the side of the file
+        here = dataset.bounds.right > west
+        west, east = (west, east + 360) if here else (west - 360, east)
+    part = from_bounds(west, south, east, north, transform=dataset.transform)
     left, top = max(0, math.floor(part.col_off) - 2), max(0, math.floor(part.row_off) - 2)
     right = min(dataset.width, math.ceil(part.col_off + part.width) + 2)
     bottom = min(dataset.height, math.ceil(part.row_off + part.height) + 2)

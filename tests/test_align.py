@@ -137,7 +137,8 @@ def test_radar_is_that_of_the_file(week: xr.Dataset, week_items: Any) -> None:
             expected = np.where(expected > 0, expected, np.nan)
             np.testing.assert_allclose(seen.values, expected, rtol=1e-6)
             angle = week["incidence_angle"].sel(time=moment)
-            assert (angle == np.float32(item.properties["view:incidence_angle"])).all()
+            # Across 620 m the angle of a pass changes by some hundredths of a degree.
+            np.testing.assert_allclose(angle, item.properties["view:incidence_angle"], atol=0.1)
 
 
 @pytest.mark.parametrize(

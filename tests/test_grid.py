@@ -10,7 +10,7 @@ from pyproj import Transformer
 from gssm.catalogs import Bbox
 from gssm.describe import describe
 from gssm.errors import RequestError
-from gssm.grid import grid_epsg, intersects, make_grid, stated_bbox
+from gssm.grid import geographic_bounds, grid_epsg, intersects, make_grid, stated_bbox
 from imagery import radar_item
 
 
@@ -100,6 +100,49 @@ def test_box_of_the_footprints_where_no_search_states_one() -> None:
     items = [{**radar_item(f"r{i}"), "geometry": None, "bbox": b} for i, b in enumerate(boxes)]
     described = [describe(item) for item in items]
     np.testing.assert_allclose(stated_bbox(items, described), (3.0, 49.8, 4.0, 50.5))
+
+
+@pytest.mark.parametrize(
+    ("bbox", "epsg"),
+    [
+        ((179.98, -17.01, -179.99, -17.0), 32760),
+        ((179.99, -17.01, -179.98, -17.0), 32701),
+        ((179.99, 66.0, -179.98, 66.01), 32601),
+        ((177.0, 66.0, -178.5, 66.01), 32660),
+    ],
+)
+def test_a_box_across_the_180th_meridian(bbox: Any, epsg: int) -> None:
+    grid = make_grid(bbox)
+    assert grid_epsg(grid) == epsg
+    left, bottom, right, top = grid.boundingbox.bbox
+    to_grid = Transformer.from_crs("EPSG:4326", f"EPSG:{epsg}", always_xy=True)
+    for longitude in (bbox[0], 179.999, -179.999, bbox[2]):
+        for latitude in (bbox[1], bbox[3]):
+            x, y = to_grid.transform(longitude, latitude)
+            assert left <= x <= right
+            assert bottom <= y <= top
+    assert right - left < 1.02 * 111_320 * ((bbox[2] - bbox[0]) % 360)
+    # And back: the grid knows that it crosses, so that footprints on both sides touch it.
+    west, south, east, north = geographic_bounds(epsg, grid.boundingbox.bbox)
+    assert west > 170 > -170 > east
+    assert intersects((bbox[0], south, 180, north), (west, south, east, north))
+    assert intersects((-180, south, bbox[2], north), (west, south, east, north))
+    assert not intersects((0, south, 170, north), (west, south, east, north))
+
+
+@pytest.mark.parametrize(
+    ("boxes", "expected"),
+    [
+        ([[179, -17, -179.5, -16], [178, -18, 179.5, -16.5]], (178, -18, -179.5, -16)),
+        ([[178.5, -17, 179.5, -16], [-179.8, -17, -179, -16]], (178.5, -17, -179, -16)),
+        ([[-180, -17, -179, -16], [-178, -17, -177, -16]], (-180, -17, -177, -16)),
+        ([[-1, 50, 0.5, 51], [0, 50, 2, 51]], (-1, 50, 2, 51)),
+    ],
+)
+def test_footprints_on_both_sides_of_the_180th_meridian(boxes: Any, expected: Bbox) -> None:
+    items = [{**radar_item(f"r{i}"), "geometry": None, "bbox": b} for i, b in enumerate(boxes)]
+    described = [describe(item) for item in items]
+    np.testing.assert_allclose(stated_bbox(items, described), expected)
 
 
 def test_a_grid_that_is_not_north_up_and_square_is_refused() -> None:

@@ -1,3 +1,6 @@
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -76,11 +79,11 @@ def test_who_decides_on_water(sentinel2, landsat, water):
 
 
 def test_bits_and_values_are_as_designed():
-    assert [f.bit for f in FLAGS] == list(range(13))
+    assert [f.bit for f in FLAGS] == list(range(14))
     kept = {f.bit for f in FLAGS if f.keeps_value}
-    assert kept == {0, 1, 2, 3, 6, 7, 9, 10, 12}
+    assert kept == {0, 1, 2, 3, 6, 7, 9, 10, 12, 13}
     attrs = quality.ATTRS
-    assert attrs["flag_masks"].tolist() == [1 << i for i in range(13)]
+    assert attrs["flag_masks"].tolist() == [1 << i for i in range(14)]
     assert attrs["flag_meanings"].split()[11] == "read_failed"
 
 
@@ -98,3 +101,11 @@ def test_a_radar_only_cube_misses_every_partner():
         BY_MEANING[m].mask for m in ("sentinel2_missing", "landsat_missing", "elevation_missing")
     )
     assert (flags == expected).all()
+
+
+def test_the_table_of_the_documentation_is_that_of_the_code():
+    text = (Path(__file__).parents[1] / "docs" / "quality.md").read_text()
+    rows = re.findall(r"^\| (\d+) \| (\d+) \| (\w+) \| (\S+) \|", text, re.MULTILINE)
+    assert [(int(b), int(m), name, kept.strip("*") == "yes") for b, m, name, kept in rows] == [
+        (f.bit, f.mask, f.meaning, f.keeps_value) for f in FLAGS
+    ]

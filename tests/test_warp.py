@@ -17,7 +17,7 @@ from rasterio.windows import Window
 from stackstac.raster_spec import RasterSpec
 
 from gssm.describe import Raster
-from gssm.warp import TOLERANCE, is_parallel, needs_masking, read_parallel, warp_masked
+from gssm.warp import TOLERANCE, is_parallel, needs_masking, read_parallel, scales, warp_masked
 from imagery import EPSG, LEFT, TOP
 
 SIDE = 24  # pixels of the grid, of 10 m
@@ -167,3 +167,30 @@ def test_an_average_of_parts_of_pixels_is_left_to_gdal(tmp_path: Path) -> None:
     ) as dataset:
         assert is_parallel(dataset, make_spec(10, 0), Resampling.average)
         assert not is_parallel(dataset, make_spec(5, 0), Resampling.average)
+
+
+@pytest.mark.parametrize(
+    ("crs", "left", "top", "size", "resolution", "expected"),
+    [
+        (f"EPSG:{EPSG}", LEFT, TOP, (20, 20), 10, (2, 2)),
+        (f"EPSG:{EPSG}", LEFT, TOP, (10, 10), 60, (1 / 6, 1 / 6)),
+        ("EPSG:32630", 930_000, TOP, (20, 20), 10, (2, 2)),  # turned by a neighbouring zone
+        ("EPSG:4326", 3.0, 50.5, (1 / 3600, 1 / 3600), 10, (1.97, 3.09)),
+        ("EPSG:4326", 3.0, 50.5, (1 / 360, 1 / 3600), 10, (19.7, 3.09)),
+    ],
+)
+def test_pixels_of_the_grid_per_pixel_of_a_file(
+    tmp_path: Path,
+    crs: str,
+    left: float,
+    top: float,
+    size: tuple[float, float],
+    resolution: float,
+    expected: tuple[float, float],
+) -> None:
+    place = Affine(size[0], 0, left, 0, -size[1], top)
+    path = write(tmp_path / "a.tif", np.ones((30, 40), np.float32), place, crs=crs)
+    spec = RasterSpec(EPSG, (LEFT, TOP - 600, LEFT + 600, TOP), (resolution, resolution))
+    with rasterio.open(path) as file:
+        seen = scales(file, spec)
+    assert (seen["XSCALE"], seen["YSCALE"]) == pytest.approx(expected, rel=0.01)

@@ -32,7 +32,13 @@ if TYPE_CHECKING:
 ZARR_MARKERS = ("zarr.json", ".zgroup", ".zarray", ".zmetadata")
 
 
-def to_zarr(dataset: xr.Dataset, store: str | Path | Store, *, overwrite: bool = False) -> None:
+def to_zarr(
+    dataset: xr.Dataset,
+    store: str | Path | Store,
+    *,
+    overwrite: bool = False,
+    max_failed: float = 1.0,
+) -> None:
     """Compute a dataset and write it as Zarr v3 with CF attributes and provenance.
 
     A local folder appears under its name only when it is complete; what is behind a URL
@@ -47,6 +53,9 @@ def to_zarr(dataset: xr.Dataset, store: str | Path | Store, *, overwrite: bool =
         Local path, fsspec URL (``"s3://…"``, ``"memory://…"``) or Zarr store.
     overwrite
         Replace the store that is there; otherwise it is refused.
+    max_failed
+        Largest share, 0 to 1, of pixels flagged ``read_failed`` among these and those that
+        have a value. A gap up to it is written, and flagged; more is an error.
 
     Raises
     ------
@@ -54,11 +63,13 @@ def to_zarr(dataset: xr.Dataset, store: str | Path | Store, *, overwrite: bool =
         There is something at that place already; with ``overwrite``, something that
         is neither an empty folder nor a Zarr store.
     RequestError
-        The place is no path, URL or Zarr store, or nothing here can write to it.
+        The place is no path, URL or Zarr store, or nothing here can write to it; or
+        `max_failed` is no share.
     StoreWriteError
         The disk is full, read-only or gone; nothing is left behind.
     ReadError
-        Every image that was needed failed to be read; nothing is written.
+        Every image that was needed failed to be read, or more than `max_failed` of the
+        pixels; nothing is written.
     CubeError
         The radar has no valid pixel anywhere; nothing is written.
     """
@@ -69,22 +80,24 @@ def to_zarr(dataset: xr.Dataset, store: str | Path | Store, *, overwrite: bool =
             f"what to write is a {type(dataset).__name__}; give a Dataset "
             "(array.to_dataset(name=...) makes one)."
         )
-    folder = _local(store)
+    if not isinstance(max_failed, (int, float)) or not 0 <= max_failed <= 1:
+        raise RequestError(f"max_failed {max_failed!r} is no share from 0 to 1; give 0.1, say.")
+    folder, limit = _local(store), max_failed
     if folder is not None:
-        _to_folder(dataset, folder, overwrite)
+        _to_folder(dataset, folder, overwrite, limit)
     elif isinstance(store, str):
-        _to_url(dataset, store, overwrite)
+        _to_url(dataset, store, overwrite, limit)
     elif isinstance(store, Store):
-        _to_store(dataset, store, overwrite)
+        _to_store(dataset, store, overwrite, limit)
     else:
         raise RequestError(f"store {store!r} is no place to write to; give a path or a URL.")
 
 
-def _to_store(dataset: xr.Dataset, store: Store, overwrite: bool) -> None:
+def _to_store(dataset: xr.Dataset, store: Store, overwrite: bool, max_failed: float) -> None:
     from zarr.errors import ContainsArrayError, ContainsGroupError
 
     try:
-        _write(dataset, store, mode="w" if overwrite else "w-")
+        _write(dataset, store, "w" if overwrite else "w-", max_failed)
     except (ContainsArrayError, ContainsGroupError, FileExistsError) as error:
         raise StoreExistsError(
             f"{store} holds data already; give an empty store, or overwrite=True to replace it."
@@ -102,14 +115,14 @@ def _local(store: Any) -> Path | None:
         return Path(store).expanduser().resolve()
 
 
-def _to_folder(dataset: xr.Dataset, folder: Path, overwrite: bool) -> None:
+def _to_folder(dataset: xr.Dataset, folder: Path, overwrite: bool, max_failed: float) -> None:
     refuse_existing(folder, overwrite)
     partial = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
     new_parents = [parent for parent in folder.parents if not parent.exists()]
     with writing(folder):
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
-            _write(dataset, str(partial), mode="w")
+            _write(dataset, str(partial), "w", max_failed)
             refuse_existing(folder, overwrite)  # another run may have been faster
             if folder.exists():
                 _replace(folder, partial)
@@ -194,12 +207,12 @@ def _replace(folder: Path, partial: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _to_url(dataset: xr.Dataset, url: str, overwrite: bool) -> None:
+def _to_url(dataset: xr.Dataset, url: str, overwrite: bool, max_failed: float) -> None:
     refuse_existing(url, overwrite)
     with writing(url):
         filesystem, path = _filesystem(url)
         try:
-            _write(dataset, url, mode="w")
+            _write(dataset, url, "w", max_failed)
         except BaseException:
             with contextlib.suppress(OSError):
                 filesystem.rm(path, recursive=True)
@@ -221,7 +234,7 @@ def writing(place: str | Path) -> Iterator[None]:
         ) from error
 
 
-def _write(dataset: xr.Dataset, store: Any, mode: str) -> None:
+def _write(dataset: xr.Dataset, store: Any, mode: str, max_failed: float) -> None:
     complete = cf_dataset(dataset)
     by_chunk = can_write(complete)
     delayed = (
@@ -242,6 +255,7 @@ def _write(dataset: xr.Dataset, store: Any, mode: str) -> None:
     else:
         _, counts = compute(delayed, _counts(dataset))
     _refuse_empty(counts)
+    _refuse_failed(counts, max_failed)
 
 
 def _counts(dataset: xr.Dataset) -> dict[str, Any]:
@@ -263,4 +277,16 @@ def _refuse_empty(counts: dict[str, Any]) -> None:
         raise CubeError(
             "the radar (vv, vh) has no valid pixel anywhere; check the box, the dates and the "
             "nodata value. Nothing was written."
+        )
+
+
+def _refuse_failed(counts: dict[str, Any], max_failed: float) -> None:
+    if not counts or not counts["failed"]:
+        return
+    share = float(counts["failed"] / (counts["failed"] + counts["valued"]))
+    if share > max_failed:
+        raise ReadError(
+            f"{share:.1%} of the pixels that could have a value are flagged read_failed, more than "
+            f"max_failed={max_failed:g} allows; run again, or leave out the items that the "
+            "warnings name. Nothing was written."
         )

@@ -15,6 +15,7 @@ from cubes import make_cube
 from gssm import quality
 from gssm.archive.store import to_zarr
 from gssm.errors import CubeError, ReadError, RequestError, StoreExistsError, StoreWriteError
+from gssm.quality import FLAGS
 
 
 def product(values=0.25, flags=0):
@@ -34,7 +35,7 @@ def test_what_is_written_comes_back_with_its_attributes(tmp_path):
     xr.testing.assert_equal(back.load(), product().load())
     assert back.soil_moisture.dtype == np.float32
     assert back.quality_flag.dtype == np.uint16
-    assert back.quality_flag.attrs["flag_masks"] == [1 << i for i in range(13)]
+    assert back.quality_flag.attrs["flag_masks"] == [flag.mask for flag in FLAGS]
     assert back.attrs["Conventions"] == "CF-1.11"
     assert back.attrs["source_items"] == ["a", "b"]
     assert "gssm 0" in back.attrs["software_versions"]
@@ -207,6 +208,25 @@ def test_a_product_without_any_value_is_an_error(tmp_path, flags, error, message
     with pytest.raises(error, match=message):
         to_zarr(product(np.nan, flags), tmp_path / "sm.zarr")
     assert os.listdir(tmp_path) == []
+
+
+def test_more_failed_reads_than_allowed_are_an_error(tmp_path):
+    partly = product()
+    failed = partly.x > partly.x[len(partly.x) // 4 - 1]  # three quarters
+    partly["soil_moisture"] = partly.soil_moisture.where(~failed)
+    flag = np.uint16(quality.BY_MEANING["read_failed"].mask)
+    partly["quality_flag"] = xr.where(failed, flag, partly.quality_flag).transpose(
+        *partly.soil_moisture.dims
+    )
+    share = float(failed.mean())
+    with pytest.raises(ReadError, match=f"{share:.1%} of the pixels .* max_failed=0.5 allows"):
+        to_zarr(partly, tmp_path / "sm.zarr", max_failed=0.5)
+    assert os.listdir(tmp_path) == []
+    to_zarr(partly, tmp_path / "sm.zarr", max_failed=share)
+    assert os.listdir(tmp_path) == ["sm.zarr"]
+    for wrong in (-0.1, 1.1, np.nan, "half"):
+        with pytest.raises(RequestError, match="no share from 0 to 1"):
+            to_zarr(partly, tmp_path / "other.zarr", max_failed=wrong)
 
 
 def test_a_lake_is_a_product_too(tmp_path):
