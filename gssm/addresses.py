@@ -66,6 +66,8 @@ class Origin:
 
 # Given by hand: a path is then the user's own, but an intranet host may still be a trap.
 MEMORY = Origin(is_trusted=True)
+# The address of a catalogue itself, which the user gave.
+ANYWHERE = Origin(frozenset({"public", "private", "loopback"}), is_trusted=True)
 
 
 def origin_of_api(url: str) -> Origin:
@@ -99,20 +101,30 @@ def objection(href: str, origin: Origin, *, lookup: bool = False) -> str:
     try:
         parts = urlsplit(href)
         host, _ = parts.hostname or "", parts.port
+        # Half characters, which JSON can hold; bytes of a file's name may look like them.
+        os.fsencode(href) if parts.scheme in LOCAL_SCHEMES else href.encode()
     except ValueError:
         return "it is no plain address"
-    if parts.scheme in STORE_SCHEMES:
-        return ""
-    if parts.scheme in LOCAL_SCHEMES:
-        return _objection_to_path(unquote(parts.path) if parts.scheme else href, origin, host)
-    if parts.scheme not in WEB_SCHEMES:
+    if parts.scheme not in (*STORE_SCHEMES, *LOCAL_SCHEMES, *WEB_SCHEMES):
         return f"{parts.scheme}: is no kind of address that gssm opens"
+    if parts.scheme and not href.startswith(f"{parts.scheme}://"):
+        return "it is no plain address"  # HTTP://, gs:../a: who opens it may take it for a path
+    if parts.scheme in STORE_SCHEMES:
+        # fsspec reads what follows "::" as an address of its own.
+        return "" if parts.netloc and "::" not in href else "it names no plain bucket"
+    if parts.scheme in LOCAL_SCHEMES:
+        return _objection_to_path(local_path(href), origin, host)
     if not host or re.search(r"[\s\\%@]", parts.netloc + parts.path.partition("/")[0]):
         return "it names no plain host"
     network = network_of(host, lookup=lookup)
     if network in origin.networks:
         return ""
     return f"the host {host} is {_WHERE[network]}"
+
+
+def local_path(href: str) -> str:
+    """Return the path that a path or ``file://`` address names, to be checked and opened."""
+    return unquote(urlsplit(href).path) if href.startswith("file://") else href
 
 
 _WHERE: dict[Network, str] = {

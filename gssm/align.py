@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -13,9 +14,9 @@ from odc.geo.xr import xr_coords
 from rasterio.enums import Resampling
 
 from gssm import schema
-from gssm.catalogs import OPTICAL_ROLES
+from gssm.catalogs import OPTICAL_ROLES, Level, Role
 from gssm.describe import Observation
-from gssm.errors import EmptySearchError, RequestError
+from gssm.errors import EmptySearchError, GssmWarning, RequestError
 from gssm.grid import geographic_bounds, grid_epsg, intersects, make_grid, stated_bbox
 from gssm.layers import Layer, Source
 from gssm.load import any_failed, read_layers
@@ -86,6 +87,7 @@ def open_cube(
         grid = make_grid(box, resolution)
     described = _over(described, grid)
     passes = acquisitions(described, delta)
+    levels = _levels(passes)
 
     variables, failed = read_radar(passes, grid, sizes)
     for role in OPTICAL_ROLES:
@@ -106,12 +108,30 @@ def open_cube(
     for polarization in schema.BACKSCATTER:
         cube[polarization].attrs["backscatter_convention"] = "sigma0"
     cube["incidence_angle"].attrs |= angle_attrs(passes)
+    for role, level in levels.items():
+        for variable in (v for o in described if o.role == role for v in o.rasters):
+            cube[variable].attrs["processing_level"] = level
     for prefix in PREFIXES.values():
         cube[f"{prefix}_mask"].attrs |= {
             "flag_values": np.arange(6, dtype=np.uint8),
             "flag_meanings": schema.MASK_MEANINGS,
         }
     return cube
+
+
+def _levels(passes: Sequence[Acquisition]) -> dict[Role, Level]:
+    """Level of each optical sensor that the cube has, with a warning where they differ."""
+    found = ((role, o.level) for role in OPTICAL_ROLES for p in passes for o in getattr(p, role))
+    levels: dict[Role, Level] = {role: level for role, level in found if level != "any"}
+    if len(set(levels.values())) > 1:
+        says = " and ".join(f"{role} of level {level}" for role, level in levels.items())
+        warnings.warn(
+            f"the cube has {says}: top-of-atmosphere beside surface reflectance, which no model "
+            "has learnt together; search all sensors with one level, or leave one out.",
+            GssmWarning,
+            stacklevel=3,
+        )
+    return levels
 
 
 def _over(described: Sequence[Observation], grid: GeoBox) -> list[Observation]:

@@ -16,6 +16,7 @@ from gssm.catalogs import (
     COLLECTIONS,
     LANDSAT_PLATFORMS,
     MTL_ASSETS,
+    OPTICAL_ROLES,
     Bbox,
     Collection,
     Kind,
@@ -135,7 +136,7 @@ def describe(item: Mapping[str, Any]) -> Observation:
         mask=mask,
         platform=_platform(properties),
         relative_orbit=_relative_orbit(item),
-        orbit_state=str(properties.get("sat:orbit_state") or ""),
+        orbit_state=str(properties.get("sat:orbit_state") or "").lower(),
         tile=describe_sentinel2.tile(item) if is_sentinel2 else _path_row(properties),
         baseline=(describe_sentinel2.baseline(item) or 0.0) if is_sentinel2 else 0.0,
         cloud_cover=_number(item, "eo:cloud_cover"),
@@ -181,12 +182,43 @@ def _rank(collection: str) -> int:
 def _rasters(item: Mapping[str, Any], collection: Collection) -> dict[str, Raster]:
     wanted = collection.assets or ASSETS[collection.role]
     found = {variable: find_asset(item["assets"], keys) for variable, keys in wanted.items()}
-    hrefs = {variable: asset["href"] for variable, asset in found.items() if asset is not None}
+    assets = {variable: asset for variable, asset in found.items() if asset is not None}
+    hrefs = {variable: asset["href"] for variable, asset in assets.items()}
     if collection.role == "sentinel1":
         describe_sentinel1.refuse_unusable(item, collection, hrefs, _relative_orbit(item))
     if collection.kind == "grd":
         return _grd_rasters(item, hrefs, collection)
-    return {v: _raster(v, href, item, collection) for v, href in hrefs.items()}
+    rasters = {v: _raster(v, href, item, collection) for v, href in hrefs.items()}
+    if collection.role in OPTICAL_ROLES and STAMP not in item["properties"]:
+        for variable, raster in rasters.items():
+            _refuse_other_scaling(item, assets[variable], raster)
+    return rasters
+
+
+def _refuse_other_scaling(
+    item: Mapping[str, Any], asset: Mapping[str, Any], raster: Raster
+) -> None:
+    """Refuse an asset that states other numbers than those of its collection.
+
+    Servers have collections of a known name with files that are harmonised already. An offset
+    beside the word that it was taken away tells of what was there before.
+    """
+    if raster.kind != "raster":
+        return
+    bands = asset.get("raster:bands") or asset.get("bands")
+    band = bands[0] if isinstance(bands, list) and isinstance(bands[0], Mapping) else {}
+    ours = {"scale": raster.scale, "offset": raster.offset}
+    if describe_sentinel2.is_offset_applied(item):
+        ours.pop("offset")
+    for key, number in ours.items():
+        holders = (band.get(key), band.get(f"raster:{key}"), asset.get(f"raster:{key}"))
+        stated = next((value for value in holders if value is not None), number)
+        if not isinstance(stated, (int, float)) or not math.isclose(stated, number, abs_tol=1e-9):
+            raise ItemError(
+                f"item {item['id']!r} states the {key} {stated!r} where its collection has "
+                f"{number:g}, so its reflectance is uncertain; give a record of the catalogue with "
+                "the scale and offset that its files have"
+            )
 
 
 def _grd_rasters(
@@ -317,15 +349,15 @@ def _number(item: Mapping[str, Any], name: str) -> float | None:
 
 def _relative_orbit(item: Mapping[str, Any]) -> int | None:
     stated = _number(item, "sat:relative_orbit")
-    if stated is not None and not 0 <= stated <= MAX_ORBIT:
+    if stated is not None and not (0 <= stated <= MAX_ORBIT and stated.is_integer()):
         raise ItemError(f"item {item['id']!r} has sat:relative_orbit {stated:g}, which is none")
     if stated is not None:
         return int(stated)
-    platform, absolute = item["properties"].get("platform"), _number(item, "sat:absolute_orbit")
-    if absolute is None:
+    absolute = _number(item, "sat:absolute_orbit")
+    if absolute is None or not math.isfinite(absolute):
         return None
     try:
-        return orbit.relative_orbit(str(platform or "").lower(), int(absolute))
+        return orbit.relative_orbit(_platform(item["properties"]), int(absolute))
     except ItemError:
         return None  # of a platform whose revolutions are not counted like Sentinel-1's
 

@@ -71,9 +71,12 @@ def refuse_unusable(
     product = properties.get("sar:product_type", "GRD")
     if collection.kind == "grd" and product != "GRD":
         raise ItemError(f"item {name!r} is a {product} product; gssm reads GRD and calibrated ones")
+    if collection.kind == "grd":
+        return  # its annotation has the angle
     if "incidence_angle" in found or properties.get("view:incidence_angle") is not None:
         return
-    if relative_orbit is None or properties.get("sat:orbit_state") not in ORBIT_STATES:
+    orbit_state = str(properties.get("sat:orbit_state")).lower()
+    if relative_orbit is None or orbit_state not in ORBIT_STATES:
         raise ItemError(
             f"item {name!r} has neither an incidence_angle asset, nor view:incidence_angle, nor "
             "sat:relative_orbit with sat:orbit_state to work it out from, without which the Water "

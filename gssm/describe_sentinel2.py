@@ -13,6 +13,8 @@ from gssm.errors import ItemError
 _PRODUCT = ("s2:product_uri", "sentinel:product_id")
 _BASELINE = ("s2:processing_baseline", "sentinel:processing_baseline", "processing:version")
 _APPLIED = ("earthsearch:boa_offset_applied", "sentinel:boa_offset_applied")
+# Of products that were made outside of ESA's processing, with the offset or without.
+UNOFFICIAL = 99.0
 _DATATAKE = ("s2:datatake_id", "eopf:datatake_id")
 
 
@@ -24,19 +26,23 @@ def offset(item: Mapping[str, Any]) -> float:
     Where Earth Search says that it did not, its files are known to differ from its word
     (Element84/earth-search issues 66 and 71), so nothing is decided.
     """
-    properties = item["properties"]
-    applied = next((properties[name] for name in _APPLIED if name in properties), None)
-    if applied is True:
+    if is_offset_applied(item):
         return 0.0
-    stated = baseline(item)
-    if stated is None:
+    stated, named = baseline(item), _baseline_of_name(item)
+    if stated is None or stated >= UNOFFICIAL:
+        says = "no s2:processing_baseline" if stated is None else f"the baseline {stated:05.2f}"
         raise ItemError(
-            f"item {item['id']!r} states no s2:processing_baseline, so it is unknown whether its "
-            "digital numbers carry the +1000 offset"
+            f"item {item['id']!r} states {says}, so it is unknown whether its digital numbers "
+            "carry the +1000 offset"
+        )
+    if named is not None and named != stated:
+        raise ItemError(
+            f"item {item['id']!r} states the baseline {stated:05.2f} and is named after "
+            f"{named:05.2f}, so it is unknown whether its digital numbers carry the +1000 offset"
         )
     if stated < SENTINEL2_OFFSET_BASELINE:
         return 0.0
-    if applied is False:
+    if _applied(item) == "false":
         raise ItemError(
             f"item {item['id']!r} of baseline {stated:05.2f} says boa_offset_applied: false, which "
             "Earth Search writes of files with and without the +1000 offset; use the item of "
@@ -45,17 +51,32 @@ def offset(item: Mapping[str, Any]) -> float:
     return SENTINEL2_OFFSET
 
 
+def is_offset_applied(item: Mapping[str, Any]) -> bool:
+    """Tell whether the provider says that it has taken the offset away."""
+    return _applied(item) == "true"
+
+
+def _applied(item: Mapping[str, Any]) -> str:
+    properties = item["properties"]
+    return str(next((properties[name] for name in _APPLIED if name in properties), "")).lower()
+
+
 def baseline(item: Mapping[str, Any]) -> float | None:
-    """Return the processing baseline, such as 5.11, or None where it is not stated."""
+    """Return the processing baseline, such as 5.11, or None where it is not stated.
+
+    Written ``"05.11"``, ``5.11``, ``"0511"`` or ``"N0511"``.
+    """
     properties = item["properties"]
     stated = next((properties[name] for name in _BASELINE if properties.get(name)), None)
     if stated is None:
-        in_name = re.search(r"_N(\d{2})(\d{2})_", product(item))
-        stated = ".".join(in_name.groups()) if in_name else None
-    try:
-        return None if stated is None else float(stated)
-    except (TypeError, ValueError):
-        return None
+        return _baseline_of_name(item)
+    found = re.fullmatch(r"N?(?:(\d\d?)\.(\d\d?)|(\d\d)(\d\d))", str(stated))
+    return float(".".join(part for part in found.groups() if part)) if found else None
+
+
+def _baseline_of_name(item: Mapping[str, Any]) -> float | None:
+    found = re.search(r"_N(\d{2})(\d{2})_", product(item))
+    return float(".".join(found.groups())) if found else None
 
 
 def datatake(item: Mapping[str, Any]) -> str:

@@ -17,6 +17,7 @@ import xarray as xr
 from gssm import physics, schema
 from gssm.blocks import elementwise
 from gssm.correct import linear_power, soil_backscatter
+from gssm.errors import CubeError
 from gssm.physics import WaterCloud
 from gssm.schema import FeatureSpec
 from gssm.terrain import Kernel, aspect_cos, aspect_sin, slope, terrain
@@ -50,14 +51,27 @@ def build_features(
     Raises
     ------
     CubeError
-        Backscatter is missing or a variable has wrong units.
+        Backscatter is missing or a variable has wrong units; or the cube's optical bands
+        are of another level than the spec's.
     """
     spec = schema.resolve_spec(spec)
     schema.check(cube, schema.BACKSCATTER)
+    _check_level(cube, spec)
     water_cloud, missing = water_cloud or WaterCloud(), _missing(cube)
     features = {name: _feature(cube, name, water_cloud, missing) for name in spec.features}
     coords = {k: v for k, v in cube.coords.items() if k in cube.dims or k == "spatial_ref"}
     return xr.Dataset(features, coords=coords, attrs={**cube.attrs, "feature_spec": spec.name})
+
+
+def _check_level(cube: xr.Dataset, spec: FeatureSpec) -> None:
+    for name, array in cube.data_vars.items():
+        level = array.attrs.get("processing_level", spec.level)
+        if level != spec.level:
+            raise CubeError(
+                f"variable {name!r} is of level {level!r} and the spec {spec.name!r} reads level "
+                f"{spec.level!r} (l1: top of atmosphere, l2: surface); search with "
+                f"level={spec.level!r}, or use a model of the cube's level."
+            )
 
 
 def _feature(

@@ -11,13 +11,14 @@ import random
 import re
 import threading
 import time
-from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from gssm.addresses import Network, Origin, objection
+from gssm.deadline import pools_with_deadline
 
 if TYPE_CHECKING:
     import requests
@@ -98,6 +99,7 @@ class NetworkError(OSError):
         super().__init__(kind)
         self.kind, self.detail, self.wait = kind, detail, wait
         self.is_given_up = False  # was retried already, or is not worth it
+        self.address = ""  # of the file, where it is not the one that was to be read
 
     @property
     def fault(self) -> Fault:
@@ -153,13 +155,34 @@ def pause(error: NetworkError, attempt: int) -> None:
 
 _slots: dict[str, threading.BoundedSemaphore] = {}
 _slots_lock = threading.Lock()
+_held = threading.local()
 
 
-def slot(href: str) -> AbstractContextManager[Any]:
-    """Return one of the places for reads from the host of an address, to be waited for."""
-    host = urlsplit(href).netloc
+@contextmanager
+def slot(href: str) -> Iterator[None]:
+    """Hold one of the places for reads from the host of an address; a thread has one at most.
+
+    If threads that have a place waited for a second one, all of them would wait for ever.
+    """
+    if getattr(_held, "place", False):
+        yield
+        return
     with _slots_lock:
-        return _slots.setdefault(host, threading.BoundedSemaphore(PER_HOST))
+        places = _slots.setdefault(host_of(href), threading.BoundedSemaphore(PER_HOST))
+    with places:
+        _held.place = True
+        try:
+            yield
+        finally:
+            _held.place = False
+
+
+def host_of(href: str) -> str:
+    """Return host and port as an address writes them; nothing where it is no address."""
+    try:
+        return urlsplit(href).netloc
+    except ValueError:
+        return ""  # opening it will tell
 
 
 _silent: dict[str, tuple[int, float]] = {}  # by host: how often in a row, and until when
@@ -173,7 +196,7 @@ def refuse_silent(href: str) -> None:
     NetworkError
         It has. Without this, each of a map's files would wait for its own time-outs.
     """
-    count, until = _silent.get(urlsplit(href).netloc, (0, 0.0))
+    count, until = _silent.get(host_of(href), (0, 0.0))
     if count >= MOST_SILENT and time.monotonic() < until:
         error = NetworkError("timeout")
         error.is_given_up = True
@@ -182,7 +205,7 @@ def refuse_silent(href: str) -> None:
 
 def note(href: str, error: Exception | None) -> None:
     """Remember whether a host answered, when a read is over."""
-    host = urlsplit(href).netloc
+    host = host_of(href)
     if isinstance(error, NetworkError) and error.kind in ("timeout", "connection"):
         _silent[host] = (_silent.get(host, (0, 0.0))[0] + 1, time.monotonic() + REST_SECONDS)
     elif host in _silent:
@@ -195,8 +218,8 @@ def is_remote(href: str) -> bool:
 
 
 def redacted(text: str) -> str:
-    """Take the query strings out of a text: they hold signatures."""
-    return re.sub(r"\?[^\s'\"\)]*", "", text)
+    """Take query strings and logins out of the addresses of a text: they hold signatures."""
+    return re.sub(r"(?<=://)[^/\s'\"]*@", "", re.sub(r"\?[^\s'\"\)]*", "", text))
 
 
 def of_gdal(message: str) -> NetworkError | None:
@@ -218,6 +241,10 @@ def session(networks: Iterable[Network]) -> requests.Session:
     origin = Origin(frozenset(networks))
 
     class Guard(HTTPAdapter):
+        def init_poolmanager(self, *args: Any, **options: Any) -> None:
+            super().init_poolmanager(*args, **options)
+            self.poolmanager.pool_classes_by_scheme = pools_with_deadline(ANSWER_SECONDS)
+
         def send(self, request: Any, *args: Any, **options: Any) -> requests.Response:
             reason = objection(str(request.url), origin, lookup=True)
             if reason:
@@ -253,7 +280,7 @@ def fetch_json(
         while True:
             try:
                 options = {"headers": headers, "params": params, "json": body}
-                return _json(_answer(opened, method, url, **options))
+                return _json(_ask(opened, method, url, None, **options)[1])
             except NetworkError as error:
                 if error.is_final(attempt) or attempt + 1 >= attempts:
                     error.is_given_up = True
@@ -271,7 +298,7 @@ def fetch_bytes(url: str, networks: Iterable[Network], most: int) -> bytes:
         The server does not give it, gives a web page, or more bytes than `most`.
     """
     with slot(url), session(networks) as opened:
-        content = _answer(opened, "GET", url, most + 1)
+        _, content = _ask(opened, "GET", url, most + 1)
     if len(content) > most:
         raise NetworkError("too_large")
     if content.lstrip()[:5].lower() in (b"<html", b"<!doc"):
@@ -284,23 +311,17 @@ def _json(content: bytes) -> dict[str, Any]:
         raise NetworkError("html")
     try:
         record = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise NetworkError("truncated") from None
     if not isinstance(record, dict):
         raise NetworkError("html")
     return record
 
 
-def _answer(
-    opened: requests.Session, method: str, url: str, most: int | None = None, **options: Any
-) -> bytes:
-    """Return the body of one answer; at most its first ``most`` bytes."""
-    return _ask(opened, method, url, most, **options)[1]
-
-
 def _ask(
     opened: requests.Session, method: str, url: str, most: int | None, **options: Any
 ) -> tuple[requests.Response, bytes]:
+    """Return one answer and its body, of which at most the first ``most`` bytes."""
     from requests import exceptions
     from urllib3.exceptions import HTTPError, ReadTimeoutError
 
@@ -337,8 +358,7 @@ def _body(response: requests.Response, deadline: float, most: int | None) -> byt
     return bytes(content)
 
 
-# Object stores of the large clouds, whose answers are those of the store and no redirects
-# of who put a file there.
+# Object stores of the large clouds: who puts a file there cannot make it a redirect.
 STORES = re.compile(
     r"(.+\.blob\.core\.windows\.net|storage\.googleapis\.com"
     r"|(.+\.)?s3([.-][a-z0-9-]+)?\.amazonaws\.com)"

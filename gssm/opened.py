@@ -20,13 +20,13 @@ import numpy as np
 import rasterio
 from rasterio.errors import RasterioIOError
 
-from gssm.addresses import reached
+from gssm.addresses import local_path, reached
 from gssm.network import is_remote, landed
 from gssm.sign import expires, is_current, signed
 
-# Files per thread: the images of a month over one place, all bands. The system allows
-# a process a thousand or more.
-MOST = 96
+# Files per thread: the images of a month over one place, all bands. Of what the system allows
+# the process, often 1024 and on some machines 256, all threads together take half.
+MOST, FEWEST = 96, 4
 # Shorter than any signature lasts, and as long as a file replaced on a server may go unseen.
 SECONDS = 300.0
 # What images come in, by the end of their names. Other drivers (VRT above all) would follow
@@ -86,9 +86,24 @@ def opened(href: str) -> Opened:
         files.pop(href, None)
         found = files[href] = Opened(_open(href), version(href), now, expires(href))
     files.move_to_end(href)
-    while len(files) > MOST:
+    while len(files) > _most():
         files.popitem(last=False)
     return found
+
+
+def _most() -> int:
+    share = _allowed() // 2 // threading.active_count()
+    return min(MOST, max(FEWEST, share))
+
+
+def _allowed() -> int:
+    """Return how many files the system lets this process hold open."""
+    try:
+        import resource
+    except ImportError:
+        return 512  # Windows
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return soft if soft > 0 else 1 << 20  # -1: without limit
 
 
 def _is_old(found: Opened, href: str, now: float) -> bool:
@@ -104,7 +119,7 @@ def forget(href: str) -> None:
 def version(href: str) -> float:
     """Tell a local file that was written anew from what it was before."""
     try:
-        return os.stat(href).st_mtime
+        return os.stat(local_path(href)).st_mtime
     except OSError:
         return 0.0  # remote, or gone: reading it will tell
 
@@ -122,7 +137,7 @@ def open_image(href: str) -> rasterio.DatasetReader:
         address = landed(address, reached())
     elif not is_remote(address):
         # A path, and no prefix by which GDAL would know something else.
-        address = os.path.abspath(address.removeprefix("file://"))
+        address = os.path.abspath(local_path(address))
     end = os.path.splitext(address.partition("?")[0])[1].lower()
     driver = DRIVERS.get(end, DEFAULT_DRIVER)
     return rasterio.open(address, sharing=False, driver=driver)

@@ -96,6 +96,8 @@ class Pages(StacApiIO):
             if _host(url) != _host(first):
                 raise PagingError(f"its next page is at another host, {urlsplit(url).netloc}")
             verb, headers = str(link.get("method") or "GET").upper(), link.get("headers")
+            if verb not in ("GET", "POST"):
+                raise PagingError(f"its next page is asked for by {verb[:20]}, no GET or POST")
             body = dict(link.get("body") or {}) if verb == "POST" else {}
             sent = {**(parameters or {}), **body} if link.get("merge") else body
         raise PagingError(f"it has more than {MOST_PAGES} pages")

@@ -218,9 +218,8 @@ def acquisitions(described: Sequence[Observation], window: str | pd.Timedelta) -
     """Group Sentinel-1 by pass, orbit and platform; find its partners."""
     delta = check_window(window)
     groups: dict[tuple[Any, ...], list[list[Observation]]] = {}
-    for o in sorted(described, key=lambda o: (o.time, o.id)):
-        if o.role != "sentinel1":
-            continue
+    radar = [o for o in described if o.role == "sentinel1"]
+    for o in sorted((_with_orbit(o, radar) for o in radar), key=lambda o: (o.time, o.id)):
         same = groups.setdefault((o.relative_orbit, o.orbit_state, o.platform), [])
         if same and o.time - same[-1][-1].time <= SAME_PASS:
             same[-1].append(o)
@@ -233,6 +232,29 @@ def acquisitions(described: Sequence[Observation], window: str | pd.Timedelta) -
         partners = {role: _nearest(described, role, time, delta) for role in OPTICAL_ROLES}
         passes.append(Acquisition(time, tuple(slices), **partners))
     return sorted(passes, key=lambda a: a.time)
+
+
+def _with_orbit(o: Observation, radar: Sequence[Observation]) -> Observation:
+    """Take an orbit that one item leaves out from the others of its pass, which must be one.
+
+    Else one pass would be two time steps, seconds apart.
+    """
+    if o.relative_orbit is not None and o.orbit_state:
+        return o
+    ways = {
+        (n.relative_orbit, n.orbit_state)
+        for n in radar
+        if n.platform == o.platform
+        and abs(n.time - o.time) <= SAME_PASS
+        and n.relative_orbit is not None
+        and n.orbit_state
+        and o.relative_orbit in (None, n.relative_orbit)
+        and o.orbit_state in ("", n.orbit_state)
+    }
+    if len(ways) != 1:
+        return o
+    relative_orbit, orbit_state = ways.pop()
+    return replace(o, relative_orbit=relative_orbit, orbit_state=orbit_state)
 
 
 def _of_one_collection(members: Sequence[Observation]) -> list[Observation]:

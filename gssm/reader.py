@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import warnings
@@ -50,6 +51,8 @@ class Choice(NamedTuple):
 # `read_failed`: NaN alone could not be told from no data.
 UNREADABLE = np.float32(-np.inf)
 NO_SOURCE = 65535
+# Reflectance: the lowest that an atmospheric correction leaves over dark ground is -0.1.
+BELOW_NOISE = 0.2
 
 # What rasterio raises for a file that cannot be read; GDAL's own errors are not all wrapped.
 READ_ERRORS = (RasterioError, CRSError, CPLE_BaseError, OSError)
@@ -67,6 +70,10 @@ GDAL_OPTIONS: dict[str, Any] = {
     "VSI_CACHE": True,
     "GDAL_NUM_THREADS": 1,
 }
+# MB of blocks that GDAL keeps of files that stay open. By itself it takes 5 % of the machine
+# for each process, and a chunk is read once.
+if "GDAL_CACHEMAX" not in os.environ:
+    GDAL_OPTIONS["GDAL_CACHEMAX"] = 64
 
 
 # What is no ordinary map is read by functions of its own.
@@ -164,6 +171,8 @@ class LayerReader:
         if raster.offset != 0:
             values += np.float32(raster.offset)
         if raster.minimum is not None:
+            # What lies further below than any noise is a gap that the file does not declare.
+            values[values < raster.minimum - BELOW_NOISE] = np.nan
             np.maximum(values, np.float32(raster.minimum), out=values)
         return values
 
@@ -187,12 +196,13 @@ class LayerReader:
             if not isinstance(failure, NetworkError) or failure.is_final(attempt):
                 break
             if failure.kind in ("unauthorized", "forbidden"):
-                sign.renew(href)
+                sign.renew(failure.address or href)
             network.pause(failure, attempt)
             attempt += 1
-        network.note(href, failure)
+        missing = getattr(failure, "address", "") or href
+        network.note(missing, failure)
         _warn(
-            f"item {item!r} is skipped where {network.redacted(href)} could not be read "
+            f"item {item!r} is skipped where {network.redacted(missing)} could not be read "
             f"({_one_line(failure)}); its pixels are flagged read_failed: {_fix(failure)}."
         )
         return None

@@ -193,12 +193,17 @@ def _check_whole(where: str, row: Collection, stated: set[str] | None) -> None:
         _refuse(where, f"has no mask; choose from {', '.join(MASK_RULES)}, or give classes or bits")
     if row.offset == "baseline" and row.role != "sentinel2":
         _refuse(where, "has the offset 'baseline', which only Sentinel-2 has; give a number")
+    if row.kind == "grd" and row.convention != "sigma0":
+        _refuse(where, "has the kind 'grd', which becomes sigma0, and another convention")
     if row.kind == "grd" and row.role != "sentinel1":
         _refuse(where, f"has the kind 'grd' and the role {row.role!r}; it is of sentinel1")
     if row.kind == "landsat_toa" and (row.role, row.level) != ("landsat", "l1"):
         _refuse(where, "has the kind 'landsat_toa', which needs role: landsat and level: l1")
     if row.role == "sentinel1" and row.assets and not {"vv", "vh"} <= set(row.assets):
         _refuse(where, "has no assets for both vv and vh")
+    of_radar = row.role == "sentinel1" and row.kind == "raster"
+    if stated is not None and of_radar and "convention" not in stated:
+        _refuse(where, f"has no convention; choose from {', '.join(_CHOICES['convention'])}")
     unknown = set(row.assets) - set(VARIABLES[row.role])
     if unknown:
         _refuse(
@@ -206,6 +211,14 @@ def _check_whole(where: str, row: Collection, stated: set[str] | None) -> None:
             f"has assets for {', '.join(sorted(unknown))}; a {row.role} collection has "
             f"{', '.join(VARIABLES[row.role])}",
         )
+    if stated is not None and row.role == "landsat" and row.kind == "raster" and not row.thermal:
+        thermal = {f"landsat_{band}" for band in schema.LANDSAT_THERMAL}
+        if hot := sorted(thermal & set(row.assets or ASSETS["landsat"])):
+            _refuse(
+                where,
+                f"has {hot[0]} and no thermal; give its scale and offset to kelvin, or assets "
+                "without it",
+            )
 
 
 def _assets(where: str, row: Collection, value: Any) -> dict[str, tuple[str, ...]]:

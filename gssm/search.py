@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import product
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from gssm import catalogs
-from gssm.addresses import Origin, objection, origin_of_api, origin_of_folder, reach
+from gssm.addresses import ANYWHERE, Origin, objection, origin_of_api, origin_of_folder, reach
 from gssm.catalogs import OPTICAL_ROLES, Catalog, resolve_catalog
 from gssm.errors import (
     CatalogUnreachableError,
@@ -21,7 +22,7 @@ from gssm.errors import (
     GssmWarning,
     UnknownCatalogError,
 )
-from gssm.network import NetworkError
+from gssm.network import NetworkError, redacted
 from gssm.records import STAMP, read_record, stamp
 from gssm.request import (
     Bbox,
@@ -112,9 +113,10 @@ def search(
         _role(record, item.collection_id, item.properties) for record in records for item in kept
     }
     if "sentinel1" not in roles:
-        where = ", ".join(record.url for record in records)
+        where = ", ".join(redacted(record.url) for record in records)
+        degrees = ", ".join(f"{round(value, 6)}" for value in box)
         raise EmptySearchError(
-            f"no Sentinel-1 item in {where} over bbox {box} in {dates[0]:%Y-%m-%d}/"
+            f"no Sentinel-1 item in {where} over bbox ({degrees}) in {dates[0]:%Y-%m-%d}/"
             f"{dates[1]:%Y-%m-%d}; widen the dates, move the box (west, south, "
             "east, north), or try another catalogue."
         )
@@ -123,15 +125,27 @@ def search(
 
 
 def _several(catalog: Any) -> list[Any]:
-    return [catalog] if isinstance(catalog, (str, Path, Catalog)) else list(catalog)
+    if isinstance(catalog, (str, Path, Catalog)):
+        found = [catalog]
+    elif isinstance(catalog, Iterable) and not isinstance(catalog, (Mapping, bytes)):
+        found = list(catalog)
+    else:
+        found = []
+    if not found or not all(isinstance(one, (str, Path, Catalog)) for one in found):
+        raise UnknownCatalogError(
+            f"catalog {repr(catalog)[:80]} names no catalogue; give the name of one, the URL of a "
+            "STAC API, the path of a folder, what gssm.read_record returned, or a list of these."
+        )
+    return found
 
 
 def _record(catalog: str | Path | Catalog) -> Catalog:
     if isinstance(catalog, Catalog):
         return catalog
-    path = Path(catalog).expanduser()
-    if isinstance(catalog, Path) or (str(catalog) not in catalogs.CATALOGS and path.exists()):
-        if not path.exists():
+    path = Path(os.path.expanduser(catalog))
+    is_there = os.path.exists(path)
+    if isinstance(catalog, Path) or (str(catalog) not in catalogs.CATALOGS and is_there):
+        if not is_there:
             raise UnknownCatalogError(f"the catalogue {path} does not exist; check the path.")
         if path.suffix.lower() in (".yaml", ".yml"):
             return read_record(path)
@@ -143,7 +157,8 @@ def _of_level(records: Sequence[Catalog], level: str) -> list[Catalog]:
     kept = [catalogs.of_level(record, level) for record in records]
     if not any(record.collections.get("sentinel2") for record in kept):
         raise UnknownCatalogError(
-            f"level {level!r} is not offered by {', '.join(r.url for r in records)}: gssm knows no "
+            f"level {level!r} is not offered by {', '.join(redacted(r.url) for r in records)}: "
+            "gssm knows no "
             "such Sentinel-2 collection there; use level='l2' or 'l1', or add a catalogue."
         )
     return kept
@@ -169,11 +184,17 @@ def _sieve(record: Catalog, max_cloud_cover: float) -> Sieve:
 def _find_in_api(
     record: Catalog, bbox: Bbox, ranges: dict[str, DateRange | None], keep: Sieve
 ) -> list[pystac.Item]:
-    import pystac
     from pystac_client import Client
 
     from gssm.paging import Pages, PagingError
 
+    url, broken = redacted(record.url), list[str]()
+    reason = objection(record.url, ANYWHERE)
+    if reason:
+        raise UnknownCatalogError(
+            f"{url} cannot be the address of a STAC API: {reason}; check the URL (a login does not "
+            "stand in it)."
+        )
     origin = origin_of_api(record.url)
     try:
         client = Client.open(record.url, stac_io=Pages(origin.networks, RETRIES + 1))
@@ -191,33 +212,61 @@ def _find_in_api(
                     collections=wanted, bbox=side, datetime=dates, limit=PAGE_ITEMS
                 )
                 # Page by page, and no item is made of the thousands that are too cloudy.
-                items += (
-                    pystac.Item.from_dict(found, preserve_dict=False)
-                    for found in asked.items_as_dicts()
-                    if keep(found.get("collection"), found.get("properties") or {})
-                )
+                made = (_made(found, keep, broken) for found in asked.items_as_dicts())
+                items += (item for item in made if item is not None)
     except NetworkError as error:
         raise CatalogUnreachableError(
-            f"the STAC API {record.url} did not answer, with up to {RETRIES} retries ({error}); "
+            f"the STAC API {url} did not answer, with up to {RETRIES} retries ({error}); "
             f"{error.fix}, and check the URL."
         ) from error
     except PagingError as error:
         raise CatalogUnreachableError(
-            f"the STAC API {record.url} cannot be read to its end: {error}; ask for a smaller box "
+            f"the STAC API {url} cannot be read to its end: {error}; ask for a smaller box "
             "or fewer dates, or use another catalogue."
         ) from error
     except GssmError:
         raise
     except Exception as error:  # pystac-client has many ways to stumble over a web page
         raise CatalogUnreachableError(
-            f"{record.url} did not answer as a STAC API ({_first_line(error)}); check the URL: "
+            f"{url} did not answer as a STAC API ({_first_line(error)}); check the URL: "
             "it should be that of the API's landing page."
         ) from error
     for item in items:
-        item.make_asset_hrefs_absolute()
         stamp(item.properties, record, item.collection_id or "")
+    _warn_left_out(broken, f"{{}}; these are no STAC items, which those who run {url} can mend")
     reach(origin.networks)
     return _leading_out_left(items, origin)
+
+
+def _made(found: Any, keep: Sieve, broken: list[str]) -> pystac.Item | None:
+    """Make an item of what a server sent; None where it is too cloudy or, and told, broken."""
+    try:
+        if not keep(found.get("collection"), found.get("properties") or {}):
+            return None
+        item = _checked(found, preserve_dict=False)
+        item.make_asset_hrefs_absolute()
+        return item
+    except Exception as error:  # pystac refuses a broken item in many ways
+        broken.append(f"{_name(found)} ({type(error).__name__}: {_first_line(error)})")
+        return None
+
+
+def _checked(found: Any, **options: Any) -> pystac.Item:
+    """Make an item with an id and a box of numbers, or fail."""
+    import pystac
+
+    item = pystac.Item.from_dict(found, **options)
+    if not item.id or not isinstance(item.id, str):
+        raise ValueError("it has no id of text")
+    if not isinstance(item.collection_id, str | None):
+        raise ValueError("its collection is no name")
+    if item.bbox is not None and len([float(v) for v in item.bbox]) not in (4, 6):
+        raise ValueError("its bbox has neither 4 nor 6 numbers")
+    return item
+
+
+def _name(found: Any) -> str:
+    return repr(found.get("id", "?") if isinstance(found, dict) else "?")[:80]
 
 
 def _leading_out_left(items: list[pystac.Item], origin: Origin) -> list[pystac.Item]:
@@ -229,23 +278,24 @@ def _leading_out_left(items: list[pystac.Item], origin: Origin) -> list[pystac.I
         if bad is None:
             kept.append(item)
         else:
-            refused.append(f"item {item.id!r}, whose asset {bad[0]!r} is {bad[1][:80]!r}: {bad[2]}")
-    if refused:
-        more = f" (and {len(refused) - 3} more)" if len(refused) > 3 else ""
-        warnings.warn(
-            f"{len(refused)} item(s) left out: {'; '.join(refused[:3])}{more}; if you trust "
-            "them, give them to gssm.open_cube yourself.",
-            GssmWarning,
-            stacklevel=4,
-        )
+            href = redacted(bad[1])[:80]
+            refused.append(f"item {item.id!r}, whose asset {bad[0]!r} is {href!r}: {bad[2]}")
+    _warn_left_out(refused, "{}; if you trust them, give them to gssm.open_cube yourself")
     return kept
+
+
+def _warn_left_out(reasons: Sequence[str], sentence: str) -> None:
+    if reasons:
+        more = f" (and {len(reasons) - 3} more)" if len(reasons) > 3 else ""
+        told = sentence.replace("{}", "; ".join(reasons[:3]) + more)
+        warnings.warn(f"{len(reasons)} item(s) left out: {told}.", GssmWarning, stacklevel=5)
 
 
 def _refuse_unknown(record: Catalog, offered: set[str]) -> None:
     known = [name for names in record.collections.values() for name in names]
     if not offered & set(known):
         raise UnknownCatalogError(
-            f"{record.url} offers no collection that gssm knows (it offers: "
+            f"{redacted(record.url)} offers no collection that gssm knows (it offers: "
             f"{', '.join(sorted(offered)[:10]) or 'none'}); gssm reads {', '.join(known)}."
         )
 
@@ -274,34 +324,28 @@ def _find_in_folder(
 
 
 def _item_collection(file: Path) -> Iterable[pystac.Item]:
-    import pystac
-
     try:
         record = json.loads(file.read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UnknownCatalogError(
             f"{file} is not readable JSON ({_first_line(error)}); mend or remove it."
         ) from error
     if not isinstance(record, dict) or record.get("type") != "FeatureCollection":
         return
-    for feature in record.get("features") or ():
+    features = record.get("features")
+    for feature in features if isinstance(features, list) else ():
         try:
-            item = pystac.Item.from_dict(feature)
-            if not item.id:
-                raise ValueError("it has no id")
-            if item.bbox is not None and len([float(v) for v in item.bbox]) not in (4, 6):
-                raise ValueError("its bbox has neither 4 nor 6 numbers")
+            item = _checked(feature)
+            item.set_self_href(str(file.resolve()))
+            item.make_asset_hrefs_absolute()
         except Exception as error:  # pystac refuses a broken item in many ways
-            name = feature.get("id", "?") if isinstance(feature, dict) else "?"
             warnings.warn(
-                f"item {name!r} of {file} left out: it is not a STAC item "
+                f"item {_name(feature)} of {file} left out: it is not a STAC item "
                 f"({type(error).__name__}: {_first_line(error)}).",
                 GssmWarning,
                 stacklevel=4,
             )
             continue
-        item.set_self_href(str(file.resolve()))
-        item.make_asset_hrefs_absolute()
         yield item
 
 

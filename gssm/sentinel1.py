@@ -148,12 +148,25 @@ def _warn_of_poor_angles(
             f"{first.id!r} ({stated:.1f} against {geometric:.1f}); the stated "
             "angle is used: check its sat:relative_orbit and sat:orbit_state."
         )
+    unseen = [
+        p
+        for p, s in zip(passes, sources, strict=True)
+        if s == "raster" and _has_orbit(p) and not _sees(p)
+    ]
+    if unseen:
+        first = unseen[0].slices[0]
+        _warn(
+            f"{len(unseen)} radar pass(es) were not seen from the orbit that they state, first "
+            f"item {first.id!r} (relative orbit {first.relative_orbit}, {first.orbit_state}): "
+            "layover and shadow would be looked for on the wrong side; check its "
+            "sat:relative_orbit and sat:orbit_state."
+        )
     if (sources == "none").any():
         first = passes[int(np.argmax(sources == "none"))].slices[0]
         _warn(
             f"{int((sources == 'none').sum())} radar pass(es) have no incidence angle, first item "
             f"{first.id!r}: no raster, no orbit number and direction that see the image, and no "
-            "view:incidence_angle; their angle is NaN."
+            f"view:incidence_angle of {SWATH[0]:g} to {SWATH[1]:g} degrees; their angle is NaN."
         )
     if (sources == "scene").any() and max(grid.boundingbox.span_x, grid.boundingbox.span_y) > WIDE:
         _warn(
@@ -181,8 +194,7 @@ def _sees(acquisition: Acquisition) -> bool:
 
 def _agrees(acquisition: Acquisition) -> bool:
     """Compare with the orbit where the stated angle belongs: in the middle of the slices."""
-    stated = [o for o in acquisition.slices if o.incidence_angle is not None]
-    geometric = float(np.mean([_orbit_angle(o) for o in stated]))
+    geometric = float(np.mean([_orbit_angle(o) for o, _ in _stated_angles(acquisition)]))
     return abs(geometric - _scene_angle(acquisition)) <= AGREES
 
 
@@ -194,8 +206,14 @@ def _orbit_angle(item: Observation) -> float:
 
 
 def _scene_angle(acquisition: Acquisition) -> float:
-    stated = [o.incidence_angle for o in acquisition.slices if o.incidence_angle is not None]
+    stated = [angle for _, angle in _stated_angles(acquisition)]
     return float(np.mean(stated)) if stated else float("nan")
+
+
+def _stated_angles(acquisition: Acquisition) -> list[tuple[Observation, float]]:
+    """Slices and their stated angles; 0, or radians, is not of the swath and counts as none."""
+    stated = ((o, o.incidence_angle) for o in acquisition.slices)
+    return [(o, a) for o, a in stated if a is not None and SWATH[0] < a < SWATH[1]]
 
 
 def _layer(acquisition: Acquisition, variable: str) -> Layer:

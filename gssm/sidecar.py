@@ -12,8 +12,8 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from gssm.addresses import reached
-from gssm.network import NetworkError, fetch_bytes
+from gssm.addresses import local_path, reached
+from gssm.network import NetworkError, fetch_bytes, is_remote, note, refuse_silent
 from gssm.sign import signed
 
 Element = ElementTree.Element
@@ -36,7 +36,7 @@ def parse_file(href: str, parse: Callable[[bytes], Parsed]) -> Parsed:
 def file_version(href: str) -> float:
     """Tell a local file that was written anew from what it was before."""
     try:
-        return os.stat(href).st_mtime
+        return os.stat(local_path(href)).st_mtime
     except OSError:
         return 0.0
 
@@ -53,10 +53,14 @@ def read_bytes(href: str) -> bytes:
         address = signed(href)
         scheme = urlparse(address).scheme
         if scheme in ("http", "https"):
-            return fetch_bytes(address, reached(), LARGEST)
-        content = _from_store(address)
-    except NetworkError:
-        raise  # of a kind that the reader knows
+            refuse_silent(href)
+            content = fetch_bytes(address, reached(), LARGEST)
+            note(href, None)
+            return content
+        content = _from_store(address) if is_remote(address) else _from_disk(local_path(address))
+    except NetworkError as error:
+        error.address = href  # the reader knows the kind, and not that it was this file
+        raise
     except OSError as error:
         cause = error.strerror or _plain(str(error)) or type(error).__name__
         raise OSError(f"{_plain(href)} could not be read: {cause}") from error
@@ -75,8 +79,18 @@ def _plain(text: str) -> str:
 def _from_store(address: str) -> bytes:
     import fsspec
 
-    with fsspec.open(address, "rb") as file:
-        return bytes(file.read(LARGEST + 1))
+    try:
+        with fsspec.open(address, "rb") as file:
+            return bytes(file.read(LARGEST + 1))
+    except (OSError, ImportError):
+        raise
+    except Exception as error:  # each store has errors of its own, for want of a login above all
+        raise OSError(str(error)) from error
+
+
+def _from_disk(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read(LARGEST + 1)
 
 
 def parse_root(content: bytes, tag: str) -> Element:

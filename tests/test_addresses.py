@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,10 @@ def test_every_spelling_of_a_number_is_the_same_host(number: int) -> None:
         *("http://a.com@127.0.0.1/a", "http://127.0.0.1\\@a.com/a", "http://%31%32%37.0.0.1/a"),
         *("http:///a", "http://[fe80::1%25eth0]/a", "http://a.com:port/a", "http://a.com\n/a"),
         *("https+zip://a.com/b", "data:image/tiff;base64,AA", "GTIFF_DIR:1:/etc/passwd"),
+        # Addresses to one reader, paths to the next.
+        *("HTTP://a.com/../../../../etc/passwd", "S3://b/../../../../etc/passwd", "file:/etc/a"),
+        *("gs:../../../../etc/passwd", "s3:/etc/passwd", "az:a", "s3://", "s3:///a.tif"),
+        *("s3://bucket/a.xml::http://169.254.169.254/a", "http://a.com/\ud800.tif", "/a\ud800"),
     ],
 )
 def test_what_a_remote_catalogue_must_not_name(href: str) -> None:
@@ -115,6 +120,18 @@ def test_local_files_under_the_folder_only(tmp_path: Path) -> None:
     for href in (str(secret), f"{folder}/../secret.tif", f"file://{folder}/%2e%2e/secret.tif"):
         assert "lies outside" in objection(href, origin)
         assert not objection(href, MEMORY)
+
+
+@pytest.mark.parametrize("mark", ["?", "#", "%3F", "a?b#"])
+def test_the_path_that_is_checked_is_the_one_that_is_opened(tmp_path: Path, mark: str) -> None:
+    folder, secret = tmp_path / "catalogue", tmp_path / "secret.tif"
+    folder.mkdir()
+    secret.write_bytes(b"1")
+    origin = origin_of_folder(folder)
+    for start in (folder, tmp_path / "none"):
+        href = f"file://{start}/x{mark}/../../secret.tif"
+        place = os.path.abspath(addresses.local_path(href))
+        assert objection(href, origin) or place != str(secret)
 
 
 def test_names_are_looked_up_when_opened(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,6 +57,17 @@ def tile_of_days(days: int) -> xr.Dataset:
         return gssm.open_cube(items, grid=grid)
 
 
+def test_levels_that_differ_between_the_sensors_are_named() -> None:
+    lender = optical_item("L2A", s2__datatake_id="GS2A_20200609T104501_025929_N05.09")
+    level1 = copy.deepcopy(lender) | {"id": "L1C", "collection": "sentinel-2-l1c"}
+    items = [radar_item(), level1, lender]
+    cube = gssm.open_cube(items, grid=utm_grid(8, 8))
+    assert cube["s2_b4"].attrs["processing_level"] == "l1"
+    with pytest.warns(GssmWarning, match="sentinel2 of level l1 and landsat of level l2"):
+        cube = gssm.open_cube([*items, landsat_item()], grid=utm_grid(8, 8))
+    assert cube["landsat_b4"].attrs["processing_level"] == "l2"
+
+
 def test_a_month_over_a_tile_reads_no_pixel() -> None:
     tile_cube = tile_of_days(30)
     assert dict(tile_cube.sizes) == {"time": 10, "y": 10_980, "x": 10_980}

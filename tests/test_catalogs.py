@@ -94,6 +94,12 @@ def test_sentinel2_offset_of_real_items(
         ({"s2__processing_baseline": "05.11", "sentinel__boa_offset_applied": True}, 0.0),
         ({"s2__processing_baseline": "02.14", "earthsearch__boa_offset_applied": False}, 0.0),
         ({"s2__processing_baseline": None, "processing__version": "05.10"}, -0.1),
+        ({"s2__processing_baseline": "05.11", "earthsearch__boa_offset_applied": "true"}, 0.0),
+        # 209 and 301 are no baselines later than 04.00.
+        ({"s2__processing_baseline": "0209"}, 0.0),
+        ({"s2__processing_baseline": "N0301"}, 0.0),
+        ({"s2__processing_baseline": "0400"}, -0.1),
+        ({"s2__processing_baseline": 5.1}, -0.1),
         (
             {
                 "s2__processing_baseline": None,
@@ -114,6 +120,84 @@ def test_sentinel2_offset_that_earth_search_is_known_to_misstate_is_refused() ->
     stated = {"s2__processing_baseline": "05.11", "earthsearch__boa_offset_applied": False}
     with pytest.raises(ItemError, match=r"baseline 05.11 says boa_offset_applied: false.*c1-l2a"):
         describe(optical_item(**stated))
+
+
+@pytest.mark.parametrize(
+    ("properties", "reason"),
+    [
+        ({"s2__processing_baseline": float("nan")}, "states no s2:processing_baseline"),
+        ({"s2__processing_baseline": "2.11.0"}, "states no s2:processing_baseline"),
+        # Made with sen2cor by whoever serves it, of a Level-1C with the offset or without.
+        ({"s2__processing_baseline": "99.99"}, "the baseline 99.99, so it is unknown"),
+        (
+            {
+                "s2__processing_baseline": "02.11",
+                "s2__product_uri": "S2A_MSIL2A_20200301T090901_N0500_R050_T35UPU_20230630T033416",
+            },
+            "the baseline 02.11 and is named after 05.00",
+        ),
+    ],
+)
+def test_sentinel2_offset_that_cannot_be_decided_is_refused(
+    properties: dict[str, Any], reason: str
+) -> None:
+    with pytest.raises(ItemError, match=reason):
+        describe(optical_item(**properties))
+
+
+@pytest.mark.parametrize(
+    ("item", "stated", "reason"),
+    [
+        # Harmonised by the server, under the name of a collection that is not.
+        (optical_item(), {"raster:bands": [{"scale": 1e-4, "offset": 0}]}, "the offset 0 where"),
+        (optical_item(), {"raster:offset": 0}, "the offset 0 where"),
+        (optical_item(), {"bands": [{"raster:scale": 1e-3}]}, "the scale 0.001 where"),
+        (optical_item(), {"raster:bands": [{"scale": "1e-4"}]}, "the scale '1e-4' where"),
+        (landsat_item(), {"raster:bands": [{"scale": 1e-4, "offset": 0}]}, "the scale 0.0001"),
+    ],
+)
+def test_asset_that_contradicts_its_collection_is_refused(
+    item: dict[str, Any], stated: dict[str, Any], reason: str
+) -> None:
+    for key in {"B04", "red"} & set(item["assets"]):
+        item["assets"][key] |= stated
+    with pytest.raises(ItemError, match=f"{reason}.*give a record of the catalogue"):
+        describe(item)
+
+
+def test_asset_that_states_the_numbers_of_its_collection_is_read() -> None:
+    item = optical_item(earthsearch__boa_offset_applied=True)
+    item["assets"]["B04"]["raster:bands"] = [{"scale": 0.0001, "offset": -0.1}]
+    assert describe(item).rasters["s2_b4"].offset == 0
+    for nothing in ({"offset": 7}, ["offset"], [], None):
+        item["assets"]["B04"]["raster:bands"] = nothing
+        assert describe(item).rasters["s2_b4"].scale == 1e-4
+
+
+def test_orbit_of_a_radar_item_however_it_is_written() -> None:
+    stated = {"sat__relative_orbit": None, "sat__absolute_orbit": 24563, "view__incidence_angle": 0}
+    seen = describe(radar_item(platform="SENTINEL_1A", sat__orbit_state="DESCENDING", **stated))
+    assert (seen.platform, seen.relative_orbit, seen.orbit_state) == (
+        "sentinel-1a",
+        (24563 - 73) % 175 + 1,
+        "descending",
+    )
+    rtc = {**radar_item(sat__orbit_state="Ascending"), "collection": "sentinel-1-rtc"}
+    del rtc["properties"]["view:incidence_angle"]
+    assert describe(rtc).orbit_state == "ascending"
+    stated["sat__absolute_orbit"] = float("nan")
+    assert describe(radar_item(**stated)).relative_orbit is None
+    with pytest.raises(ItemError, match=r"sat:relative_orbit 7\.5, which is none"):
+        describe(radar_item(sat__relative_orbit=7.5))
+
+
+def test_grd_needs_no_orbit_for_its_angle() -> None:
+    item = radar_item(view__incidence_angle=None, sat__relative_orbit=None)
+    item |= {"collection": "sentinel-1-grd"}
+    for key in ("vv", "vh"):
+        item["assets"][key] = {"href": f"/nowhere/S1/measurement/iw-{key}.tiff"}
+    angle = describe(item).rasters["incidence_angle"]
+    assert (angle.kind, angle.href) == ("grd_angle", "/nowhere/S1/annotation/iw-vv.xml")
 
 
 def test_landsat_scales_and_missing_thermal_band(stac: Path) -> None:

@@ -5,8 +5,10 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import gssm
 from cubes import make_cube
 from gssm import schema
+from gssm.errors import CubeError
 from gssm.features import build_features
 from gssm.schema import FeatureSpec
 from helpers import no_compute
@@ -124,3 +126,16 @@ def test_soil_backscatter_is_always_the_models_own():
 def test_soil_backscatter_is_taken_where_it_cannot_be_made():
     bare = CUBE[["vv", "vh"]].assign(vv_soil=EAGER.vv_soil)
     xr.testing.assert_equal(build_features(bare).vv_soil, EAGER.vv_soil)
+
+
+def test_a_cube_of_another_level_than_the_specs_is_refused():
+    cube = make_cube()
+    gssm.build_features(cube, "l2")
+    for name in ("s2_b4", "landsat_b4"):
+        other = cube.assign({name: cube[name].assign_attrs(processing_level="l1")})
+        with pytest.raises(CubeError, match=f"{name}.*level 'l1'.*reads level 'l2'"):
+            gssm.build_features(other, "l2")
+        with pytest.raises(CubeError, match="level 'l1'"):
+            gssm.predict(other)
+    whole = {n: v.assign_attrs(processing_level="l1") for n, v in cube.items() if "_b" in str(n)}
+    gssm.build_features(cube.assign(whole), "paper33")

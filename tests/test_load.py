@@ -518,6 +518,19 @@ def test_every_time_step_is_its_own_layer(tmp_path: Path) -> None:
     assert seen[:, 0, 0].tolist() == [i % 3 + 1 for i in range(130)]
 
 
+def test_a_gap_that_no_file_declares_is_no_reflectance(tmp_path: Path) -> None:
+    values = filled(1500, np.int16)
+    values[0, :] = -9999
+    values[1, :] = 500  # noise of the atmospheric correction: below zero, and clipped
+    path = write_tif(tmp_path / "b4.tif", values, nodata=None)
+    layer = value_layer(path, scale=1e-4, offset=-0.1, nodata=0, minimum=0.0)
+    seen, failed = read(layer, utm_grid(ROWS, COLUMNS))
+    assert np.isnan(seen[..., 0, :]).all()
+    assert (seen[..., 1, :] == 0).all()
+    np.testing.assert_allclose(seen[..., 2:, :], 0.05, rtol=1e-5)
+    assert not failed.any()
+
+
 def test_layer_without_sources_is_missing() -> None:
     values, failed = read(Layer(()), utm_grid(ROWS, COLUMNS))
     assert np.isnan(values).all()

@@ -68,6 +68,7 @@ def test_words_of_gdal(message: str, kind: str) -> None:
 
 def test_signatures_are_not_shown() -> None:
     assert redacted("'https://a/b.tif?se=1&sig=secret' is bad") == "'https://a/b.tif' is bad"
+    assert redacted("https://me:secret@a.com/b is bad") == "https://a.com/b is bad"
 
 
 def test_a_host_has_so_many_places_and_no_more() -> None:
@@ -102,6 +103,24 @@ def test_a_silent_host_is_left_alone_for_a_while(monkeypatch: pytest.MonkeyPatch
     network.refuse_silent(href)
     network.note(href, None)
     assert not network._silent
+
+
+def test_headers_that_trickle_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(network, "ANSWER_SECONDS", 0.4)
+    monkeypatch.setattr(network, "BACKOFF_SECONDS", 0.01)
+
+    def trickle(handler: Handler) -> None:
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\nX: ")
+        while not handler.site.closing.wait(0.05):
+            handler.wfile.write(b"a")
+
+    monkeypatch.setitem(SPOILERS, "headers", trickle)
+    begin = time.monotonic()
+    with served(Site(rules=[Rule("", "headers")])) as site:
+        for ask in (network.probe, network.fetch_json):
+            with pytest.raises(NetworkError, match="in time"):
+                ask(f"{site.url}/a", {"loopback"})
+    assert time.monotonic() - begin < 10
 
 
 def test_a_redirect_to_where_it_may_lead_is_followed(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -95,6 +96,38 @@ def test_no_more_files_are_open_than_the_system_allows(
         opened(href)
     assert len(module._thread.files) == 3
     assert opens == Counter(hrefs) + Counter(hrefs[:1])
+
+
+def test_many_threads_share_what_the_system_allows(
+    tmp_path: Path, opens: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import resource
+
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (256, 4096))
+    hrefs = [write(tmp_path / f"{i}.tif", i) for i in range(20)]
+    gate = threading.Barrier(16, timeout=10)
+
+    def read(number: int) -> int:
+        gate.wait()  # so that all threads are there
+        for href in hrefs:
+            opened(href)
+        gate.wait()
+        return len(module._thread.files)
+
+    with ThreadPoolExecutor(16) as pool:
+        assert 16 <= sum(pool.map(read, range(16))) <= 256 // 2
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY, 0))
+    assert module._most() == module.MOST
+
+
+def test_a_file_address_is_unquoted_and_watched(tmp_path: Path, opens: Counter[str]) -> None:
+    (tmp_path / "a b").mkdir()
+    write(tmp_path / "a b" / "c.tif", 1)
+    href = f"file://{tmp_path}/a%20b/c.tif"
+    assert opened(href).dataset.read(1)[0, 0] == 1
+    os.utime(tmp_path / "a b" / "c.tif", (1, 1))
+    opened(href)
+    assert opens[href] == 2
 
 
 def test_what_was_made_of_a_file_is_made_once(tmp_path: Path, opens: Counter[str]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import gssm
-from fault_server import Rule, Site, served
+from fault_server import Handler, Rule, Site, served
 from gssm import network
 from gssm.errors import CatalogUnreachableError, UnknownCatalogError
 from imagery import optical_item, radar_item
@@ -82,6 +82,23 @@ def test_endless_pages_end(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     site.page_items = 10
     with pytest.raises(CatalogUnreachableError, match="more than 2 pages; ask for a smaller box"):
         gssm.search(AREA, "2020-06", catalog=site.url)
+
+
+def test_a_next_page_is_never_asked_for_by_other_means(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(site, radar_item(), 3)
+    page = Handler.page
+
+    def delete(handler: Handler, *args: Any) -> dict[str, Any]:
+        found = page(handler, *args)
+        link = {"rel": "next", "href": f"{site.url}/search", "method": "DELETE"}
+        return {**found, "links": [link]}
+
+    monkeypatch.setattr(Handler, "page", delete)
+    with pytest.raises(CatalogUnreachableError, match="asked for by DELETE, no GET or POST"):
+        gssm.search(AREA, "2020-06", catalog=site.url)
+    assert {command for command, _, _ in site.requests} <= {"GET", "POST"}
 
 
 def test_unknown_collections_are_named(site: Site) -> None:

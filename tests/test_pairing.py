@@ -66,6 +66,30 @@ def test_a_pass_across_midnight_utc_is_one(west: float, times: tuple[str, str]) 
     assert names(*slices) == [["s0", "s1"]]
 
 
+@pytest.mark.parametrize(
+    "silent",
+    [
+        {"sat__relative_orbit": None},
+        {"sat__orbit_state": None},
+        {"sat__orbit_state": "ASCENDING"},
+        {"sat__relative_orbit": None, "sat__orbit_state": None},
+    ],
+)
+def test_a_slice_that_leaves_out_its_orbit_is_of_the_pass_around_it(silent: dict[str, Any]) -> None:
+    first = slice_at("first", "2020-06-10T06:00:00Z", sat__orbit_state="ascending")
+    second = slice_at(
+        "second", "2020-06-10T06:00:25Z", west=3.04, **{"sat__orbit_state": "ascending", **silent}
+    )
+    (only,) = passes(first, second)
+    assert [o.id for o in only.slices] == ["first", "second"]
+    assert {(o.relative_orbit, o.orbit_state) for o in only.slices} == {(8, "ascending")}
+    # Not of another satellite, and not of an orbit that it does not name.
+    second["properties"]["platform"] = "sentinel-1b"
+    assert names(first, second) == [["first"], ["second"]]
+    second["properties"] |= {"platform": "sentinel-1a", "sat:relative_orbit": 9}
+    assert names(first, second) == [["first"], ["second"]]
+
+
 def test_a_scene_served_twice_counts_once_with_the_newest_baseline() -> None:
     # Earth Search serves 02.14 and 05.00 of one scene, 1 ms apart.
     old = optical_item("old", "2020-06-09T11:00:00.000Z", s2__processing_baseline="02.14")

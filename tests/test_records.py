@@ -126,8 +126,7 @@ def test_a_static_catalogue_lies_beside_its_record(tmp_path: Path) -> None:
 
 def test_bits_of_a_mask_keep_their_order() -> None:
     mask: Any = {"assets": "qa", "fill": 1, "bits": {0: "missing", 4: "snow", 2: "cloud_or_shadow"}}
-    entry = {"role": "landsat", "scale": 1, "offset": 0, "mask": mask}
-    rule = parse_collection("it", "x", entry).mask
+    rule = parse_collection("it", "x", {**OPTICAL, "mask": mask}).mask
     assert rule is not None
     seen = rule.classify(np.array([0b10100, 0b00100, 0], np.uint16))
     assert seen.tolist() == [schema.MASK_SNOW, schema.MASK_CLOUD, schema.MASK_CLEAR]
@@ -139,7 +138,8 @@ def test_an_item_that_carries_a_broken_row_is_refused() -> None:
         describe(item)
 
 
-OPTICAL = {"role": "landsat", "scale": 1, "offset": 0, "mask": "qa_pixel"}
+THERMAL = {"scale": 0.1, "offset": 0}
+OPTICAL = {"role": "landsat", "scale": 1, "offset": 0, "mask": "qa_pixel", "thermal": THERMAL}
 MASK = {"assets": "m", "fill": 0, "classes": {1: "clear"}}
 
 
@@ -187,6 +187,13 @@ MASK = {"assets": "m", "fill": 0, "classes": {1: "clear"}}
         ({**OPTICAL, "kind": "grd"}, "the kind 'grd' and the role 'landsat'"),
         ({**OPTICAL, "kind": "landsat_toa"}, "needs role: landsat and level: l1"),
         ({"role": "sentinel1", "assets": {"vv": "a"}}, "has no assets for both vv and vh"),
+        ({"role": "sentinel1"}, "has no convention; choose from sigma0, gamma0"),
+        ({"like": "sentinel-1-rtc", "kind": "grd"}, "the kind 'grd', which becomes sigma0, and"),
+        ({**OPTICAL, "thermal": None}, "has landsat_b10 and no thermal; give its scale and offset"),
+        (
+            {**OPTICAL, "thermal": None, "assets": {"landsat_b11": "lwir12"}},
+            "has landsat_b11 and no thermal",
+        ),
     ],
 )
 def test_a_mistake_in_a_collection_is_named_in_one_sentence(entry: Any, reason: str) -> None:

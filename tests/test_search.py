@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 import gssm
+from fault_server import Site, served
 from gssm.errors import (
     CatalogUnreachableError,
     EmptySearchError,
@@ -221,6 +222,65 @@ def test_folder_of_unknown_collections_names_them(tmp_path: Path) -> None:
 def test_unknown_catalogue(catalog: Any, reason: str) -> None:
     with pytest.raises(UnknownCatalogError, match=reason):
         gssm.search(AREA, JUNE, catalog=catalog)
+
+
+@pytest.mark.parametrize(
+    "catalog", [None, 5, 1.5, b"a", [], [None], {}, {"url": "a"}, [["a"]], ["cdse", 5], object()]
+)
+def test_what_cannot_name_a_catalogue(catalog: Any) -> None:
+    with pytest.raises(UnknownCatalogError, match=r"catalog .* names no catalogue; give the name"):
+        gssm.search(AREA, JUNE, catalog=catalog)
+
+
+def test_a_name_too_long_for_a_path() -> None:
+    with pytest.raises(UnknownCatalogError, match="there is no catalogue 'aaa"):
+        gssm.search(AREA, JUNE, catalog="a" * 5000)
+
+
+@pytest.mark.parametrize("url", ["http://", "http://[", "http://a:b/", "https://me:secret@h/x"])
+def test_what_cannot_be_the_address_of_an_api(url: str) -> None:
+    with pytest.raises(UnknownCatalogError, match="cannot be the address of a STAC API") as told:
+        gssm.search(AREA, JUNE, catalog=url)
+    assert "secret" not in str(told.value)
+
+
+HREF = "https://example.com/a.tif"
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        *(({"id": None}, "no id of text"), ({"id": 5}, "no id of text")),
+        *(({"properties": []}, "'P'"), ({"collection": 5}, "'P'"), ({"bbox": ["a"]}, "'P'")),
+        *(({"assets": None}, "'P'"), ({"assets": {"vv": None}}, "'P'"), ({"links": 5}, "'P'")),
+        *(({"assets": {"vv": {"href": h}}}, "'P'") for h in (None, 5, "", "http://[::1")),
+        ({"assets": {"vv": {"href": "https://me:secret@example.com/a.tif"}}}, "no plain host"),
+    ],
+)
+def test_a_broken_item_of_an_api_is_named_and_left_out(
+    changes: dict[str, Any], reason: str
+) -> None:
+    site = Site(items=[{**radar_item(), "assets": {k: {"href": HREF} for k in ("vv", "vh")}}])
+    site.items.append({**site.items[0], "id": "P", **changes})
+    names = {"collection": "sentinel-1-sigma0"}  # the server of the tests sorts by it
+    site.items[:] = [_Item(item, names) for item in site.items]
+    with served(site), pytest.warns(GssmWarning, match=r"1 item\(s\) left out: ") as told:
+        found = gssm.search(AREA, JUNE, catalog=site.url)
+    assert [item.id for item in found] == ["S1"]
+    text = " ".join(str(w.message) for w in told)
+    assert reason in text
+    assert "secret" not in text
+
+
+class _Item(dict[str, Any]):
+    """An item that a server finds by its collection, whatever it says."""
+
+    def __init__(self, item: dict[str, Any], known: dict[str, Any]) -> None:
+        super().__init__(item)
+        self.known = known
+
+    def __getitem__(self, key: str) -> Any:
+        return self.known.get(key) or super().__getitem__(key)
 
 
 def test_unknown_level(tmp_path: Path) -> None:

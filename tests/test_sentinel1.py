@@ -125,12 +125,30 @@ def test_without_a_known_orbit(changes: dict[str, Any]) -> None:
         assert np.isnan(angles(nothing)).all()
 
 
+@pytest.mark.parametrize("stated", [0.0, 0.66, 90.0, float("nan")])
+def test_a_number_that_is_no_angle_of_the_swath_counts_as_none(stated: float) -> None:
+    item = passes(seen_by(incidence_angle=stated))
+    np.testing.assert_array_equal(angles(item), angles(passes(seen_by())))
+    unplaced = passes(seen_by(incidence_angle=stated, relative_orbit=None))
+    assert angle_source(unplaced[0]) == "none"
+    with pytest.warns(GssmWarning, match="view:incidence_angle of 28 to 48 degrees"):
+        assert np.isnan(angles(unplaced)).all()
+
+
 @pytest.mark.parametrize("changes", [{"orbit_state": "descending"}, {"relative_orbit": 20}])
 def test_an_orbit_that_does_not_see_the_image_is_not_believed(changes: dict[str, Any]) -> None:
     with pytest.warns(GssmWarning, match="were not seen from it, first item 'S1'"):
         assert (angles(passes(seen_by(incidence_angle=38.0, **changes))) == 38).all()
     with pytest.warns(GssmWarning, match="no incidence angle, first item 'S1'"):
         assert np.isnan(angles(passes(seen_by(**changes)))).all()
+
+
+@pytest.mark.parametrize("changes", [{"orbit_state": "descending"}, {"relative_orbit": 20}])
+def test_an_orbit_that_did_not_see_an_image_with_angles_is_named(changes: dict[str, Any]) -> None:
+    files = {v: Raster(f"/nowhere/{v}.tif") for v in ("vv", "vh", "incidence_angle")}
+    read_radar(passes(seen_by(rasters=files)), GRID, WHOLE)
+    with pytest.warns(GssmWarning, match="'S1' .*layover and shadow would be looked for on the"):
+        read_radar(passes(seen_by(rasters=files, **changes)), GRID, WHOLE)
 
 
 def test_stated_angles_of_slices_are_compared_in_their_middle() -> None:
