@@ -446,10 +446,11 @@ collections:
     crs: file                         # the items do not state it, the files do
 ```
 
-read by `gssm.records.read_record(path)`, or written as a dictionary for
-`gssm.records.make_record`. Further entries: `convention` (sigma0, gamma0), `angle` (scale and
-offset of an incidence angle raster), `kind` (raster, grd, landsat_toa), `mask: scl`,
-`mask: qa_pixel`, `mask` with `bits`, `mask_from`. A mistake is refused in one sentence.
+read by `gssm.read_record(path)`, or written as a dictionary for
+`gssm.records.make_record`. Further entries: `convention` (sigma0, gamma0; a radar
+raster must state it), `angle` (scale and offset of an incidence angle raster), `kind` (raster,
+grd, landsat_toa), `mask: scl`, `mask: qa_pixel`, `mask` with `bits`, `mask_from`. A Landsat record
+with band 10 or 11 states `thermal`. A mistake is refused in one sentence.
 
 Where several items show one acquisition (reprocessed, repeated across pages, two sequences,
 several collections), the newest processing baseline is read, then the newest processing; the
