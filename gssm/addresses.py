@@ -127,6 +127,14 @@ def local_path(href: str) -> str:
     return unquote(urlsplit(href).path) if href.startswith("file://") else href
 
 
+def file_version(href: str) -> float:
+    """Tell a local file that was written anew from what it was before."""
+    try:
+        return os.stat(local_path(href)).st_mtime
+    except OSError:
+        return 0.0  # remote, or gone: reading it will tell
+
+
 _WHERE: dict[Network, str] = {
     "public": "public, and its catalogue is not",
     "private": "in a private network, and its catalogue is not",

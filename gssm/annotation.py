@@ -12,10 +12,10 @@ from functools import lru_cache
 
 import numpy as np
 
+from gssm.addresses import file_version
 from gssm.sidecar import (
     Element,
     FloatArray,
-    file_version,
     find_number,
     find_numbers,
     find_one,

@@ -22,6 +22,7 @@ from rasterio.errors import RasterioIOError
 from rasterio.windows import Window
 from stackstac.raster_spec import RasterSpec
 
+from gssm.addresses import file_version
 from gssm.annotation import (
     AzimuthBlock,
     Calibration,
@@ -35,7 +36,6 @@ from gssm.annotation import (
 from gssm.describe import Raster
 from gssm.geolocation import Geolocation, Nodes, blend, fit_geolocation, locate, locate_nodes
 from gssm.opened import open_image
-from gssm.sidecar import file_version
 
 Array = np.ndarray[Any, Any]
 FloatArray = np.ndarray[Any, np.dtype[np.float32]]

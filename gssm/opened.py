@@ -20,7 +20,7 @@ import numpy as np
 import rasterio
 from rasterio.errors import RasterioIOError
 
-from gssm.addresses import local_path, reached
+from gssm.addresses import file_version, local_path, reached
 from gssm.network import is_remote, landed
 from gssm.sign import expires, is_current, signed
 
@@ -84,7 +84,7 @@ def opened(href: str) -> Opened:
     found = files.get(href)
     if found is None or _is_old(found, href, now):
         files.pop(href, None)
-        found = files[href] = Opened(_open(href), version(href), now, expires(href))
+        found = files[href] = Opened(_open(href), file_version(href), now, expires(href))
     files.move_to_end(href)
     while len(files) > _most():
         files.popitem(last=False)
@@ -108,20 +108,12 @@ def _allowed() -> int:
 
 def _is_old(found: Opened, href: str, now: float) -> bool:
     aged = now - found.since > SECONDS or not is_current(found.expires)
-    return aged or found.version != version(href)
+    return aged or found.version != file_version(href)
 
 
 def forget(href: str) -> None:
     """Open the file anew when it is next asked for in this thread."""
     _thread.files.pop(href, None)
-
-
-def version(href: str) -> float:
-    """Tell a local file that was written anew from what it was before."""
-    try:
-        return os.stat(local_path(href)).st_mtime
-    except OSError:
-        return 0.0  # remote, or gone: reading it will tell
 
 
 def open_image(href: str) -> rasterio.DatasetReader:

@@ -22,7 +22,7 @@ from rasterio.windows import bounds as bounds_of_window
 from stackstac.raster_spec import RasterSpec
 
 from gssm import network, schema, sign
-from gssm.addresses import Network, reach, reached
+from gssm.addresses import Network, file_version, reach, reached
 from gssm.catalogs import MASKS, Bbox, Kind
 from gssm.describe import Raster
 from gssm.errors import GssmWarning
@@ -30,7 +30,7 @@ from gssm.grd import read_grd, read_grd_angle
 from gssm.grid import geographic_bounds, intersects
 from gssm.layers import Layer, Source
 from gssm.network import NetworkError
-from gssm.opened import Opened, forget, opened, version
+from gssm.opened import Opened, forget, opened
 from gssm.toa import read_landsat_toa
 from gssm.warp import TOLERANCE, is_parallel, needs_masking, read_parallel, scales, warp_masked
 
@@ -154,7 +154,9 @@ class LayerReader:
 
     def _choose(self, window: Window) -> Choice:
         key = (
-            tuple((s.mask, s.age, s.mask and version(s.mask.href)) for s in self.layer.sources),
+            tuple(
+                (s.mask, s.age, s.mask and file_version(s.mask.href)) for s in self.layer.sources
+            ),
             self._grid,
             window.flatten(),
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable
 from pathlib import PurePosixPath
@@ -31,14 +30,6 @@ def parse_file(href: str, parse: Callable[[bytes], Parsed]) -> Parsed:
         return parse(read_bytes(href))
     except ValueError as error:
         raise OSError(f"{name} {error}") from None
-
-
-def file_version(href: str) -> float:
-    """Tell a local file that was written anew from what it was before."""
-    try:
-        return os.stat(local_path(href)).st_mtime
-    except OSError:
-        return 0.0
 
 
 def read_bytes(href: str) -> bytes:

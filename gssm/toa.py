@@ -19,11 +19,12 @@ from urllib.parse import urlsplit
 import cachetools
 import numpy as np
 
+from gssm.addresses import file_version
 from gssm.describe import Raster
 from gssm.errors import ItemError, ReadError
 from gssm.level1 import SENTINEL2_QUANTIFICATION, Mtl, Pair, parse_mtl
 from gssm.opened import opened
-from gssm.sidecar import file_version, read_bytes
+from gssm.sidecar import read_bytes
 from gssm.warp import is_parallel, read_parallel, warp_masked
 
 if TYPE_CHECKING:
