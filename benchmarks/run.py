@@ -61,7 +61,7 @@ def graph() -> Iterator[Line]:
     start = time.perf_counter()
     product = gssm.predict(cube)
     yield "predict, same cube, s", f"{time.perf_counter() - start:.2f}", ""
-    yield "largest pickled task, bytes", f"{largest_task(product)}", "< 20000"
+    yield "largest pickled task, bytes", f"{largest_task(product)}", "< 10000"
 
 
 def month_over_a_tile() -> tuple[Any, Any]:

@@ -163,8 +163,9 @@ def slot(href: str) -> Iterator[None]:
     """Hold one of the places for reads from the host of an address; a thread has one at most.
 
     If threads that have a place waited for a second one, all of them would wait for ever.
+    Files of this machine need none.
     """
-    if getattr(_held, "place", False):
+    if not is_remote(href) or getattr(_held, "place", False):
         yield
         return
     with _slots_lock:

@@ -14,6 +14,7 @@ from gssm.addresses import Origin, objection, reached
 from gssm.catalogs import OPTICAL_ROLES
 from gssm.describe import Observation, describe
 from gssm.errors import EmptySearchError, GssmWarning, ItemError
+from gssm.network import redacted
 from gssm.request import check_window
 
 # Two items of one platform and tile closer in time than this are one acquisition,
@@ -69,7 +70,7 @@ def _refuse_addresses(seen: Observation) -> None:
     rasters = [*seen.rasters.values(), *((seen.mask,) if seen.mask else ())]
     for href in {raster.href for raster in rasters}:
         if reason := objection(href, origin):
-            raise ItemError(f"item {seen.id!r} leads to {href[:80]!r}: {reason}")
+            raise ItemError(f"item {seen.id!r} leads to {redacted(href)[:80]!r}: {reason}")
 
 
 def _join_parts(described: list[Observation], refused: list[str]) -> list[Observation]:

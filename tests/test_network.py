@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from email.utils import formatdate
 from pathlib import Path
 
@@ -153,3 +154,12 @@ def test_a_virtual_raster_under_an_innocent_name_is_not_followed(tmp_path: Path)
         assert followed.read(1)[0, 0] == 1  # what GDAL does if it is not told otherwise
     with pytest.raises(rasterio.errors.RasterioIOError):
         opened(str(tmp_path / "a.tif"))
+
+
+def test_files_of_this_machine_need_no_place() -> None:
+    with ExitStack() as places:
+        for _ in range(3 * network.PER_HOST):
+            thread = threading.Thread(target=lambda: places.enter_context(network.slot("/a.tif")))
+            thread.start()
+            thread.join(5)
+            assert not thread.is_alive()

@@ -280,3 +280,11 @@ def test_level_1_takes_the_mask_of_level_2_of_the_same_scene_only() -> None:
         with pytest.warns(GssmWarning, match="'other' offers no cloud mask"):
             (only,) = passes(radar_item(), other, lender)
         assert only.sentinel2 == ()
+
+
+def test_a_refused_address_is_named_without_its_login() -> None:
+    item = optical_item()
+    item["assets"]["B04"]["href"] = "http://user:secret@10.0.0.1/B04.tif?token=secret"
+    with pytest.warns(GssmWarning, match="leads to 'http://10.0.0.1/B04.tif'") as caught:
+        observations([radar_item(), item])
+    assert "secret" not in str(caught[0].message)
