@@ -14,7 +14,7 @@ from odc.geo.xr import xr_coords
 from rasterio.enums import Resampling
 
 from gssm import schema
-from gssm.catalogs import OPTICAL_ROLES, Level, Role
+from gssm.catalogs import OPTICAL_ROLES, Bbox, Level, Role
 from gssm.describe import Observation
 from gssm.errors import EmptySearchError, GssmWarning, RequestError
 from gssm.grid import geographic_bounds, grid_epsg, intersects, make_grid, stated_bbox
@@ -85,8 +85,9 @@ def open_cube(
     if grid is None:
         box = check_bbox(bbox) if bbox is not None else stated_bbox(items, described)
         grid = make_grid(box, resolution)
-    described = _over(described, grid)
-    passes = acquisitions(described, delta)
+    area = geographic_bounds(grid_epsg(grid), grid.boundingbox.bbox)
+    described = _over(described, area)
+    passes = acquisitions(described, delta, area)
     levels = _levels(passes)
 
     variables, failed = read_radar(passes, grid, sizes)
@@ -134,9 +135,8 @@ def _levels(passes: Sequence[Acquisition]) -> dict[Role, Level]:
     return levels
 
 
-def _over(described: Sequence[Observation], grid: GeoBox) -> list[Observation]:
-    """Keep the observations whose footprint touches the grid."""
-    box = geographic_bounds(grid_epsg(grid), grid.boundingbox.bbox)
+def _over(described: Sequence[Observation], box: Bbox) -> list[Observation]:
+    """Keep the observations whose footprint touches the grid, of which this is the box."""
     over = [o for o in described if intersects(o.footprint, box)]
     if not any(o.role == "sentinel1" for o in over):
         west, south, east, north = box

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 import numpy as np
@@ -98,6 +98,30 @@ class Catalog:
     url: str
     collections: Mapping[Role, tuple[str, ...]]
     rows: Mapping[str, Collection] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if cause := _flaw(self.url, self.collections, self.rows):
+            raise UnknownCatalogError(
+                f"the Catalog has {cause}; write it as a record, which gssm.read_record checks."
+            )
+
+
+def _flaw(url: Any, collections: Any, rows: Any) -> str:
+    """Say what of a catalogue's record cannot be, or nothing."""
+    if not isinstance(url, str) or not url:
+        return f"as url {type(url).__name__}, and not an address or a folder"
+    if not isinstance(collections, Mapping) or not isinstance(rows, Mapping):
+        return "collections or rows that are no mapping"
+    for role, names in collections.items():
+        if not isinstance(names, (tuple, list)):
+            return f"as {role} collections {names!r:.80}, which is no tuple of names"
+    for name, row in rows.items():
+        if not isinstance(row, Collection):
+            return f"as row {name!r} {row!r:.80}, which is no Collection"
+        absent = {f.name for f in fields(row) if getattr(row, f.name) is None}
+        if flaws := absent - {"nodata", "thermal", "angle", "mask"}:
+            return f"a row {name!r} without {min(flaws)}"
+    return ""
 
 
 # Native metres of a pixel: Copernicus serves several resolutions under `B04_10m`, `B04_20m`.

@@ -24,6 +24,7 @@ from gssm.catalogs import (
     MaskRule,
     Role,
 )
+from gssm.describe_form import checked, find_asset, refuse_addressless
 from gssm.errors import ItemError, UnknownCatalogError
 from gssm.records import STAMP, parse_collection
 
@@ -103,10 +104,8 @@ def describe(item: Mapping[str, Any]) -> Observation:
         The item is of no known collection, has no geometry, time or CRS, lacks the
         assets of its role, or its scaling cannot be decided. The message says which.
     """
-    name = item.get("id", "?")
-    item = {**item, "id": name, "properties": item.get("properties") or {}}
-    item["assets"] = item.get("assets") or {}
-    properties = item["properties"]
+    item = checked(item)
+    name, properties = item["id"], item["properties"]
     collection = row_of(item)
     if collection.refused:
         raise ItemError(f"item {name!r} {collection.refused}")
@@ -168,11 +167,6 @@ def row_of(item: Mapping[str, Any]) -> Collection:
     return COLLECTIONS[key]
 
 
-def find_asset(assets: Mapping[str, Any], keys: tuple[str, ...]) -> Any | None:
-    """Return the first asset that is there, with an address, under one of the keys."""
-    return next((assets[key] for key in keys if (assets.get(key) or {}).get("href")), None)
-
-
 def _rank(collection: str) -> int:
     """Place in the table; a collection of the user's own goes before all."""
     order = list(COLLECTIONS)
@@ -181,11 +175,12 @@ def _rank(collection: str) -> int:
 
 def _rasters(item: Mapping[str, Any], collection: Collection) -> dict[str, Raster]:
     wanted = collection.assets or ASSETS[collection.role]
-    found = {variable: find_asset(item["assets"], keys) for variable, keys in wanted.items()}
+    found = {variable: find_asset(item, keys) for variable, keys in wanted.items()}
     assets = {variable: asset for variable, asset in found.items() if asset is not None}
     hrefs = {variable: asset["href"] for variable, asset in assets.items()}
     if collection.role == "sentinel1":
         describe_sentinel1.refuse_unusable(item, collection, hrefs, _relative_orbit(item))
+    refuse_addressless(item, wanted, assets)
     if collection.kind == "grd":
         return _grd_rasters(item, hrefs, collection)
     rasters = {v: _raster(v, href, item, collection) for v, href in hrefs.items()}
@@ -241,7 +236,7 @@ def _grd_rasters(
 def _raster(variable: str, href: str, item: Mapping[str, Any], collection: Collection) -> Raster:
     nodata = collection.nodata
     if collection.kind == "landsat_toa":
-        mtl = find_asset(item["assets"], MTL_ASSETS)
+        mtl = find_asset(item, MTL_ASSETS)
         if mtl is None:
             raise ItemError(
                 f"item {item['id']!r} has no mtl.txt or mtl.json asset, without which its Level-1 "
@@ -263,7 +258,7 @@ def _raster(variable: str, href: str, item: Mapping[str, Any], collection: Colle
 
 def _mask(item: Mapping[str, Any], collection: Collection) -> Raster | None:
     rule = collection.mask
-    asset = find_asset(item["assets"], rule.assets) if rule else None
+    asset = find_asset(item, rule.assets) if rule else None
     return Raster(asset["href"], nodata=rule.fill, rule=rule) if rule and asset else None
 
 
@@ -331,9 +326,12 @@ def _time(item: Mapping[str, Any], collection: Collection) -> pd.Timestamp:
     if not stated:
         raise ItemError(f"item {item['id']!r} has no datetime")
     try:
-        time = pd.Timestamp(stated)
-    except ValueError:
-        raise ItemError(f"item {item['id']!r} has the datetime {stated!r}, not a time") from None
+        # A number would be nanoseconds since 1970 to pandas.
+        time = pd.NaT if isinstance(stated, (int, float)) else pd.Timestamp(stated)
+    except (TypeError, ValueError):
+        time = pd.NaT
+    if not isinstance(time, pd.Timestamp):  # NaT is none
+        raise ItemError(f"item {item['id']!r} has the datetime {stated!r}, not a time")
     if collection.role != "elevation" and re.fullmatch(r"\d{4}-?\d\d-?\d\d", str(stated)):
         raise ItemError(f"item {item['id']!r} has the datetime {stated!r}, a day without its hour")
     return time.tz_convert("UTC").tz_localize(None) if time.tzinfo else time

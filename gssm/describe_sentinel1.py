@@ -66,7 +66,9 @@ def refuse_unusable(
     if mode != "IW":
         raise ItemError(f"item {name!r} was taken in {mode} mode; gssm reads IW only")
     if not set(POLARIZATIONS) <= set(found):
-        assets = ", ".join(sorted(item.get("assets") or {})) or "none"
+        # What has no address is no asset.
+        named = sorted(key for key, asset in item["assets"].items() if (asset or {}).get("href"))
+        assets = ", ".join(named) or "none"
         raise ItemError(f"item {name!r} has the assets {assets}; gssm needs vv and vh")
     product = properties.get("sar:product_type", "GRD")
     if collection.kind == "grd" and product != "GRD":

@@ -64,14 +64,21 @@ def build_features(
 
 
 def _check_level(cube: xr.Dataset, spec: FeatureSpec) -> None:
-    for name, array in cube.data_vars.items():
-        level = array.attrs.get("processing_level", spec.level)
-        if level != spec.level:
-            raise CubeError(
-                f"variable {name!r} is of level {level!r} and the spec {spec.name!r} reads level "
-                f"{spec.level!r} (l1: top of atmosphere, l2: surface); search with "
-                f"level={spec.level!r}, or use a model of the cube's level."
-            )
+    stated = {
+        str(n): a.attrs.get("processing_level", spec.level) for n, a in cube.data_vars.items()
+    }
+    other = next((name for name, level in stated.items() if level != spec.level), None)
+    if other is None:
+        return
+    levels = {a.attrs.get("processing_level") for a in cube.data_vars.values()} - {None}
+    way = "use a model of the cube's level"
+    if len(levels) > 1:
+        way = f"leave out what has none, {other!r} and its like"
+    raise CubeError(
+        f"variable {other!r} is of level {stated[other]!r} and the spec {spec.name!r} reads level "
+        f"{spec.level!r} (l1: top of atmosphere, l2: surface); search with level={spec.level!r} "
+        f"where a catalogue has it, or {way}."
+    )
 
 
 def _feature(

@@ -213,6 +213,8 @@ def _text_groups(text: str) -> Groups:
             name = value
         elif key != "END_GROUP":
             groups.setdefault(name, {})[key] = value.strip('"')
+    if groups and not re.search(r"^\s*END\s*$", text, re.MULTILINE):
+        raise ItemError("the MTL has no line END, so it was cut short; fetch it again")
     return groups
 
 

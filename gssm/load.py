@@ -19,7 +19,7 @@ import stackstac
 from odc.geo.geobox import GeoBox
 from rasterio.enums import Resampling
 
-from gssm import schema
+from gssm import read_cache, schema
 from gssm.addresses import reached
 from gssm.catalogs import Bbox
 from gssm.grid import grid_epsg
@@ -53,6 +53,7 @@ def read_layers(
         for masks), and bool, True where an image that should fill the pixel could
         not be read.
     """
+    read_cache.settings()  # a mistake in its variables is told before anything is read
     epsg, bounds = grid_epsg(grid), grid.boundingbox.bbox
     is_mask = layers[0].quantity == "mask"
     dtype = np.dtype(np.uint8 if is_mask else np.float32)

@@ -56,7 +56,9 @@ def matchups(
         ``reason``: why no map can be made, or empty.
     """
     described = observations(items)
-    passes = acquisitions(described, window)
+    # As `gssm.open_cube` does: of a pass that two collections have, both take the same one.
+    area = getattr(items, "extra_fields", {}).get("gssm:bbox") if bbox is None else bbox
+    passes = acquisitions(described, window, check_bbox(area) if area else None)
     cloud_limit = getattr(items, "extra_fields", {}).get("gssm:max_cloud_cover", 100)
     table = pd.DataFrame([_row(a, window, cloud_limit) for a in passes]).set_index("time")
     if measure:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from gssm.addresses import Network, Origin, objection
-from gssm.deadline import pools_with_deadline
+from gssm.deadline import cut_after, go_on, pools_with_deadline, sleep
 
 if TYPE_CHECKING:
     import requests
@@ -54,14 +54,19 @@ FAULTS: dict[str, Fault] = {
     "unauthorized": Fault(
         "HTTP 401: the server wants a login", "set the provider's credentials", 2
     ),
-    "forbidden": Fault("HTTP 403: access refused, also with a fresh signature", _ASK, 2),
+    "forbidden": Fault("HTTP 403: the server refuses access", _ASK, 2),
     "missing": Fault(
-        "HTTP 404: the server has no such file", "use another catalogue, or do without it", 1
+        "HTTP {status}: the server has no such file", "use another catalogue, or do without it", 1
     ),
     "throttled": Fault("HTTP 429: too many requests", "use fewer workers, or try again later", 4),
     "server": Fault("the server failed with HTTP {status}", _LATER, 4),
     "refused": Fault("HTTP {status}: the server refuses the request", _ASK, 1),
     "timeout": Fault("the server did not answer in time", "check the network, or try later", 3),
+    "silent": Fault(
+        "the server did not answer in time again and again, so it is left alone for a while",
+        "check the network, or try later",
+        1,
+    ),
     "connection": Fault("the connection failed or was cut", "check the address and the network", 4),
     "html": Fault(
         "a web page came with HTTP 200 instead of data",
@@ -112,12 +117,19 @@ class NetworkError(OSError):
         return self.fault.fix
 
     def __str__(self) -> str:
-        return self.fault.cause.format(status=self.detail, detail=self.detail)
+        said = self.fault.cause.format(status=self.detail, detail=self.detail)
+        if self.asks_too_long:
+            said += f", and asks to wait {self.wait:.0f} seconds"
+        return said
+
+    @property
+    def asks_too_long(self) -> bool:
+        """Tell whether the server asks for a longer wait than it is given."""
+        return self.wait is not None and self.wait > LONGEST_WAIT_SECONDS
 
     def is_final(self, attempt: int) -> bool:
         """Tell whether there is no attempt after this one (they count from 0)."""
-        too_long = self.wait is not None and self.wait > LONGEST_WAIT_SECONDS
-        return self.is_given_up or too_long or attempt + 1 >= self.fault.attempts
+        return self.is_given_up or self.asks_too_long or attempt + 1 >= self.fault.attempts
 
 
 _STATUSES = {401: "unauthorized", 403: "forbidden", 404: "missing", 410: "missing"}
@@ -150,7 +162,7 @@ def _wait(headers: Mapping[str, str]) -> float | None:
 def pause(error: NetworkError, attempt: int) -> None:
     """Wait before the next attempt: as long as the server asks, or twice as long each time."""
     backoff = BACKOFF_SECONDS * 2.0**attempt * (0.5 + random.random())  # not all at once
-    time.sleep(max(error.wait or 0.0, backoff))
+    sleep(max(error.wait or 0.0, backoff))
 
 
 _slots: dict[str, threading.BoundedSemaphore] = {}
@@ -165,6 +177,7 @@ def slot(href: str) -> Iterator[None]:
     If threads that have a place waited for a second one, all of them would wait for ever.
     Files of this machine need none.
     """
+    go_on()
     if not is_remote(href) or getattr(_held, "place", False):
         yield
         return
@@ -173,6 +186,7 @@ def slot(href: str) -> Iterator[None]:
     with places:
         _held.place = True
         try:
+            go_on()  # the wait may have been long
             yield
         finally:
             _held.place = False
@@ -192,25 +206,36 @@ _silent: dict[str, tuple[int, float]] = {}  # by host: how often in a row, and u
 def refuse_silent(href: str) -> None:
     """Fail at once where a host has given no answer again and again, a moment ago.
 
+    After a rest one read at a time finds out whether it answers again.
+
     Raises
     ------
     NetworkError
         It has. Without this, each of a map's files would wait for its own time-outs.
     """
-    count, until = _silent.get(host_of(href), (0, 0.0))
-    if count >= MOST_SILENT and time.monotonic() < until:
-        error = NetworkError("timeout")
-        error.is_given_up = True
-        raise error
+    go_on()
+    host = host_of(href)
+    count, until = _silent.get(host, (0, 0.0))
+    if count < MOST_SILENT or getattr(_held, "asks", "") == host:
+        return
+    if time.monotonic() < until:
+        raise NetworkError("silent")
+    _silent[host] = (count, time.monotonic() + REST_SECONDS)
+    _held.asks = host
 
 
 def note(href: str, error: Exception | None) -> None:
     """Remember whether a host answered, when a read is over."""
+    if error is not None:
+        go_on()  # also without a word about what was not read
     host = host_of(href)
-    if isinstance(error, NetworkError) and error.kind in ("timeout", "connection"):
+    kind = error.kind if isinstance(error, NetworkError) else ""
+    if kind in ("timeout", "connection"):
         _silent[host] = (_silent.get(host, (0, 0.0))[0] + 1, time.monotonic() + REST_SECONDS)
-    elif host in _silent:
+    elif kind != "silent":  # which is no answer, nor a question
         _silent.pop(host, None)
+    if kind != "silent":
+        _held.asks = ""
 
 
 def is_remote(href: str) -> bool:
@@ -228,10 +253,12 @@ def of_gdal(message: str) -> NetworkError | None:
     found = re.search(r"(?:HTTP|[Rr]esponse).{0,300}?[: ]([45]\d\d)\b", message)
     if found:
         return of_status(int(found[1]))
-    words = {"NoSuchKey": "missing", "key does not exist": "missing", "AccessDenied": "forbidden"}
-    words |= {"Access Denied": "forbidden", "InvalidCredentials": "unauthorized"}
-    words |= {"timed out": "timeout", "Timeout": "timeout"}
-    return next((NetworkError(kind) for word, kind in words.items() if word in message), None)
+    words = {"NoSuchKey": 404, "key does not exist": 404, "AccessDenied": 403}
+    words |= {"Access Denied": 403, "InvalidCredentials": 401, "timed out": 0, "Timeout": 0}
+    status = next((status for word, status in words.items() if word in message), None)
+    if status is None:
+        return None
+    return of_status(status) if status else NetworkError("timeout")
 
 
 def session(networks: Iterable[Network]) -> requests.Session:
@@ -240,17 +267,27 @@ def session(networks: Iterable[Network]) -> requests.Session:
     from requests.adapters import HTTPAdapter
 
     origin = Origin(frozenset(networks))
+    pools = pools_with_deadline(ANSWER_SECONDS)
 
     class Guard(HTTPAdapter):
         def init_poolmanager(self, *args: Any, **options: Any) -> None:
             super().init_poolmanager(*args, **options)
-            self.poolmanager.pool_classes_by_scheme = pools_with_deadline(ANSWER_SECONDS)
+            self.poolmanager.pool_classes_by_scheme = pools
+
+        def proxy_manager_for(self, *args: Any, **options: Any) -> Any:
+            manager = super().proxy_manager_for(*args, **options)
+            manager.pool_classes_by_scheme = pools
+            return manager
 
         def send(self, request: Any, *args: Any, **options: Any) -> requests.Response:
             reason = objection(str(request.url), origin, lookup=True)
             if reason:
                 raise NetworkError("address", reason)
-            return super().send(request, *args, **options)
+            response = super().send(request, *args, **options)
+            if response.is_redirect:  # requests would read all that comes with it
+                response.close()
+                response._content, response._content_consumed = b"", True
+            return response
 
     opened = requests.Session()
     opened.mount("http://", Guard())
@@ -302,9 +339,13 @@ def fetch_bytes(url: str, networks: Iterable[Network], most: int) -> bytes:
         _, content = _ask(opened, "GET", url, most + 1)
     if len(content) > most:
         raise NetworkError("too_large")
-    if content.lstrip()[:5].lower() in (b"<html", b"<!doc"):
+    if _WEB_PAGE.match(content):
         raise NetworkError("html")
     return content
+
+
+# Of XML, which some files beside an image are, only a page's.
+_WEB_PAGE = re.compile(rb"\s*(<\?xml[^>]*>\s*)?<(!doctype|html|head|body|script)\b", re.IGNORECASE)
 
 
 def _json(content: bytes) -> dict[str, Any]:
@@ -326,6 +367,7 @@ def _ask(
     from requests import exceptions
     from urllib3.exceptions import HTTPError, ReadTimeoutError
 
+    go_on()
     timeouts = (CONNECT_SECONDS, SILENCE_SECONDS)
     deadline = time.monotonic() + ANSWER_SECONDS
     try:
@@ -334,10 +376,13 @@ def _ask(
                 raise of_status(response.status_code, response.headers)
             if response.request.method != method:  # a POST that was made a GET asks for all
                 raise NetworkError("redirect")
-            return response, _body(response, deadline, most)
+            with cut_after(
+                deadline - time.monotonic(), lambda: getattr(response.raw, "connected", None)
+            ):
+                return response, _body(response, most)
     except (exceptions.TooManyRedirects, exceptions.InvalidURL, exceptions.InvalidSchema):
         raise NetworkError("redirect") from None
-    except (exceptions.Timeout, ReadTimeoutError) as error:
+    except (exceptions.Timeout, ReadTimeoutError, TimeoutError) as error:
         raise NetworkError("timeout") from error
     except (exceptions.ConnectionError, exceptions.ChunkedEncodingError) as error:
         raise NetworkError("connection") from error
@@ -345,15 +390,13 @@ def _ask(
         raise NetworkError("truncated") from error
 
 
-def _body(response: requests.Response, deadline: float, most: int | None) -> bytes:
+def _body(response: requests.Response, most: int | None) -> bytes:
     content = bytearray()
     while most is None or len(content) < most:
         piece = response.raw.read1(most or 65536, decode_content=True)
         if not piece:
             break
         content += piece
-        if time.monotonic() > deadline:
-            raise NetworkError("timeout")
         if len(content) > LARGEST_ANSWER:
             raise NetworkError("too_large")
     return bytes(content)
@@ -394,7 +437,7 @@ def probe(url: str, networks: Iterable[Network]) -> str:
     headers = {"Range": f"bytes=0-{FIRST_BYTES - 1}", "Accept-Encoding": "identity"}
     with session(networks) as opened:
         response, content = _ask(opened, "GET", url, 4 * FIRST_BYTES, headers=headers)
-    if content.lstrip()[:1] == b"<":
+    if _WEB_PAGE.match(content):
         raise NetworkError("html")
     if not content:
         raise NetworkError("truncated")

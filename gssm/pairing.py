@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from gssm.addresses import Origin, objection, reached
-from gssm.catalogs import OPTICAL_ROLES
+from gssm.catalogs import OPTICAL_ROLES, Bbox
 from gssm.describe import Observation, describe
 from gssm.errors import EmptySearchError, GssmWarning, ItemError
 from gssm.network import redacted
@@ -24,8 +24,9 @@ SAME_FOOTPRINT = 0.9
 # The slices of a pass follow each other by 25 s; the next orbit comes 99 minutes later. Days
 # would break at midnight, or with the sun at the 180th meridian.
 SAME_PASS = pd.Timedelta("10min")
-# Degrees: what begins west of this may be next to what crosses the 180th meridian.
-WIDE_LONGITUDE = 170.0
+# Of two collections of one pass, shares of the area that differ by less than this part of the
+# larger are the same: footprints are boxes around a tilted image, and drawn by each provider.
+SAME_COVER = 0.05
 
 
 def observations(items: Iterable[Any]) -> list[Observation]:
@@ -37,9 +38,9 @@ def observations(items: Iterable[Any]) -> list[Observation]:
     described: dict[tuple[str, str], Observation] = {}
     refused: list[str] = []
     for item in items:
-        record = item if isinstance(item, dict) else item.to_dict(transform_hrefs=False)
+        is_pystac = hasattr(item, "to_dict")
         try:
-            seen = describe(record)
+            seen = describe(item.to_dict(transform_hrefs=False) if is_pystac else item)
             _refuse_addresses(seen)
         except ItemError as error:
             refused.append(str(error))
@@ -172,7 +173,7 @@ def _newest_first(o: Observation) -> tuple[Any, ...]:
 
 def _same_place(a: Observation, b: Observation) -> bool:
     """Tell whether two footprints cover nearly the same ground."""
-    one, other = _box(a), _box(b)
+    one, other = _box(a.footprint, a.footprint[0]), _box(b.footprint, a.footprint[0])
     larger = max(one.area, other.area)
     return bool(one.intersection(other).area > SAME_FOOTPRINT * larger)
 
@@ -181,21 +182,25 @@ def _share_seen(o: Observation, others: Sequence[Observation]) -> float:
     """Share of a footprint that lies within those of others."""
     from shapely import union_all
 
-    place = _box(o)
+    place = _box(o.footprint, o.footprint[0])
     if not others or not place.area:
         return 0.0
-    return float(place.intersection(union_all([_box(k) for k in others])).area / place.area)
+    seen = union_all([_box(k.footprint, o.footprint[0]) for k in others])
+    return float(place.intersection(seen).area / place.area)
 
 
-def _box(o: Observation) -> Any:
-    """Footprint as a polygon, longitudes counted eastwards where it is near 180 degrees."""
+def _box(bounds: Bbox, longitude: float) -> Any:
+    """Bounds in degrees as a polygon, by whole turns as near as can be to a longitude.
+
+    So that what meets across the 180th meridian meets as polygons too.
+    """
     from shapely import box
 
-    west, south, east, north = o.footprint
-    if west > east or west < -WIDE_LONGITUDE:
+    west, south, east, north = bounds
+    if west > east:
         east += 360
-        west += 360 if west < 0 else 0
-    return box(west, south, east, north)
+    turns = 360 * round((longitude - (west + east) / 2) / 360)
+    return box(west + turns, south, east + turns, north)
 
 
 @dataclass(frozen=True)
@@ -215,8 +220,14 @@ class Acquisition:
         return float((other.time - self.time) / pd.Timedelta("1D"))
 
 
-def acquisitions(described: Sequence[Observation], window: str | pd.Timedelta) -> list[Acquisition]:
-    """Group Sentinel-1 by pass, orbit and platform; find its partners."""
+def acquisitions(
+    described: Sequence[Observation], window: str | pd.Timedelta, area: Bbox | None = None
+) -> list[Acquisition]:
+    """Group Sentinel-1 by pass, orbit and platform; find its partners.
+
+    Of several collections that have a pass, the one that shows most of the area (west, south,
+    east, north in degrees; by default all that they show together) is taken alone.
+    """
     delta = check_window(window)
     groups: dict[tuple[Any, ...], list[list[Observation]]] = {}
     radar = [o for o in described if o.role == "sentinel1"]
@@ -228,7 +239,7 @@ def acquisitions(described: Sequence[Observation], window: str | pd.Timedelta) -
             same.append([o])
     passes = []
     for members in (members for same in groups.values() for members in same):
-        slices = _of_one_collection(members)
+        slices = _of_one_collection(members, area)
         time = min(o.time for o in slices)
         partners = {role: _nearest(described, role, time, delta) for role in OPTICAL_ROLES}
         passes.append(Acquisition(time, tuple(slices), **partners))
@@ -258,13 +269,32 @@ def _with_orbit(o: Observation, radar: Sequence[Observation]) -> Observation:
     return replace(o, relative_orbit=relative_orbit, orbit_state=orbit_state)
 
 
-def _of_one_collection(members: Sequence[Observation]) -> list[Observation]:
-    """Slices of the collection that stands first in the table, where several have the pass.
+def _of_one_collection(members: Sequence[Observation], area: Bbox | None) -> list[Observation]:
+    """Slices of the collection that shows most of the area, where several have the pass.
 
-    Mixing them would mix backscatter conventions within one image.
+    Mixing them would mix backscatter conventions within one image. Where they show the same
+    of it, the collection that stands first in the table.
     """
-    first = min(members, key=lambda o: (o.rank, o.collection)).collection
-    return [o for o in members if o.collection == first]
+    by_collection: dict[str, list[Observation]] = {}
+    for o in members:
+        by_collection.setdefault(o.collection, []).append(o)
+    if len(by_collection) == 1:
+        return list(members)
+    longitude = (area or members[0].footprint)[0]
+    covers = {name: _cover(slices, area, longitude) for name, slices in by_collection.items()}
+    enough = (1 - SAME_COVER) * max(covers.values())
+    best = min(
+        (slices[0].rank, name) for name, slices in by_collection.items() if covers[name] >= enough
+    )
+    return by_collection[best[1]]
+
+
+def _cover(slices: Sequence[Observation], area: Bbox | None, longitude: float) -> float:
+    """Ground that slices show of an area, or at all, in square degrees."""
+    from shapely import union_all
+
+    shown = union_all([_box(o.footprint, longitude) for o in slices])
+    return float((shown if area is None else shown.intersection(_box(area, longitude))).area)
 
 
 def _nearest(

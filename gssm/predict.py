@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from gssm import quality, schema
-from gssm.blocks import map_kernel
+from gssm.blocks import elementwise, map_kernel
 from gssm.correct import linear_power
 from gssm.errors import CubeError
 from gssm.features import build_features
@@ -60,8 +60,8 @@ def predict(
         ``soil_moisture`` and ``soil_moisture_uncertainty`` (half-width of the 90 %
         prediction interval at places without a station; NaN if the model was not
         calibrated; both m3 m-3, float32), ``quality_flag`` (bit field) and, on request,
-        ``soil_moisture_random_forest`` and so on. NaN where the radar is missing and
-        where `gssm.quality.FLAGS` says so: water, snow, layover, failed reads.
+        ``soil_moisture_random_forest`` and so on. NaN where the radar or its incidence angle
+        is missing and where `gssm.quality.FLAGS` says so: water, snow, layover, failed reads.
 
     Raises
     ------
@@ -84,6 +84,8 @@ def predict(
     features = build_features(cube, loaded.spec, loaded.water_cloud)
     flags = quality.quality_flag(cube, loaded.water_cloud)
     radar = [linear_power(cube, polarization) for polarization in schema.BACKSCATTER]
+    if angle:  # of a pixel too: flagged incidence_angle_out_of_range, and without a value
+        radar[0] = elementwise(_where_known, radar[0], cube["incidence_angle"])
     names = [TARGET, UNCERTAINTY, "quality_flag", *(loaded.members if members else ())]
     template = cube["vv"]
     refuse_large_chunks(template, (cube, features))
@@ -102,6 +104,10 @@ def predict(
     }
     flags = scored.pop("quality_flag").astype(np.uint16).assign_attrs(quality.ATTRS)
     return _labelled(scored, flags, cube, ref, loaded)
+
+
+def _where_known(values: FloatArray, angle: FloatArray) -> FloatArray:
+    return np.where(np.isnan(angle), np.float32(np.nan), values)
 
 
 def _check_references(cube: xr.Dataset, model: Model) -> None:

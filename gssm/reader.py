@@ -21,7 +21,7 @@ from rasterio.windows import Window
 from rasterio.windows import bounds as bounds_of_window
 from stackstac.raster_spec import RasterSpec
 
-from gssm import network, schema, sign
+from gssm import network, read_cache, schema, sign
 from gssm.addresses import Network, file_version, reach, reached
 from gssm.catalogs import MASKS, Bbox, Kind
 from gssm.describe import Raster
@@ -182,6 +182,11 @@ class LayerReader:
         self, item: str, raster: Raster, window: Window, resampling: Resampling, fill: float
     ) -> np.ndarray[Any, Any] | None:
         """Read and warp a window; None, with a warning that names the item, if it fails."""
+        # What was kept needs no server: no place among its reads, no signature, no answer.
+        entry = read_cache.entry_of(raster, self._grid, window, resampling, fill)
+        kept = read_cache.find(entry)
+        if kept is not None:
+            return kept
         href, attempt = raster.href, 0
         while True:
             # After a failure the cache of remote blocks may hold the failure itself.
@@ -190,11 +195,13 @@ class LayerReader:
                 network.refuse_silent(href)
                 with network.slot(href), rasterio.Env(**GDAL_OPTIONS, **fresh):
                     values = self._attempt(raster, window, resampling, fill)
-                network.note(href, None)
-                return values
             except READ_ERRORS as error:
                 forget(href)
                 failure = _diagnosed(href, error)
+            else:
+                network.note(href, None)
+                read_cache.keep(entry, values, _warn)
+                return values
             if not isinstance(failure, NetworkError) or failure.is_final(attempt):
                 break
             if failure.kind in ("unauthorized", "forbidden"):

@@ -328,7 +328,7 @@ _PARSERS: dict[str, Callable[[str, Collection, Any], Any]] = {
         _names(where, "mask_from", value) if value not in ([], ()) else ()
     ),
     "partial": lambda where, row, value: value is True,
-    "refused": lambda where, row, value: str(value),
+    "refused": lambda where, row, value: "" if value is None else str(value),
 }
 
 

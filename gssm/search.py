@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 RETRIES = 3
 PAGE_ITEMS = 500  # of a page, where the server gives as many
+LEVELS = ("l2", "l1")
 
 Sieve = Callable[[str | None, Mapping[str, Any]], bool]  # of collection and properties
 
@@ -154,14 +155,23 @@ def _record(catalog: str | Path | Catalog) -> Catalog:
 
 
 def _of_level(records: Sequence[Catalog], level: str) -> list[Catalog]:
-    kept = [catalogs.of_level(record, level) for record in records]
-    if not any(record.collections.get("sentinel2") for record in kept):
+    def of(level: str) -> list[Catalog]:
+        return [catalogs.of_level(record, level) for record in records]
+
+    kept, offers = of(level), [one for one in LEVELS if _has_sentinel2(of(one))]
+    if not _has_sentinel2(kept):
+        such, fix = ("such ", f"use level={' or '.join(map(repr, offers))}, or add a catalogue")
+        if not offers:
+            such, fix = "", "add a catalogue that has one, such as 'planetary-computer'"
         raise UnknownCatalogError(
             f"level {level!r} is not offered by {', '.join(redacted(r.url) for r in records)}: "
-            "gssm knows no "
-            "such Sentinel-2 collection there; use level='l2' or 'l1', or add a catalogue."
+            f"gssm knows no {such}Sentinel-2 collection there; {fix}."
         )
     return kept
+
+
+def _has_sentinel2(records: Sequence[Catalog]) -> bool:
+    return any(record.collections.get("sentinel2") for record in records)
 
 
 def _role(record: Catalog, collection: str | None, properties: Mapping[str, Any]) -> str:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
+import os
 import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import wraps
 from pathlib import Path
-from threading import current_thread, main_thread
+from threading import Event, Thread, current_thread, main_thread
 from typing import Annotated, Any
 
 import typer
@@ -18,12 +20,13 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from gssm import errors
+from gssm import deadline, errors
 
 # The order of the help: from the first look to a model of one's own.
 COMMANDS = (
     *("demo", "search", "matchups", "predict", "history"),
     *("samples", "train", "evaluate"),
+    *("archive", "update"),
 )
 
 
@@ -35,7 +38,16 @@ class _Ordered(typer.core.TyperGroup):
         return sorted(super().list_commands(ctx), key=COMMANDS.index)
 
 
-app = typer.Typer(
+class _Shell(typer.Typer):
+    """The application; to call it is all that its process is for."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the command of the process's arguments."""
+        with _ended_by_signals():
+            return super().__call__(*args, **kwargs)
+
+
+app = _Shell(
     cls=_Ordered,
     no_args_is_help=True,
     add_completion=False,
@@ -48,7 +60,7 @@ app = typer.Typer(
         "To train a model of your own: **gssm samples**, **gssm train**, **gssm evaluate**.\n\n"
         "Exit codes: 0 done; 1 an error in gssm itself; 2 a request that cannot be served; "
         "3 nothing found; 4 the server did not answer; 5 reading or writing failed; "
-        "6 a model or training table was refused."
+        "6 a model or training table was refused; 130 and 143 ended by Ctrl-C or SIGTERM."
     ),
 )
 # Paths and messages may hold brackets, which are not markup.
@@ -92,7 +104,7 @@ def sentences(command: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(command)
     def run(*args: Any, **kwargs: Any) -> None:
-        with warnings.catch_warnings(), _ended_by_sigterm():
+        with warnings.catch_warnings():
             warnings.showwarning = _show_warning
             warnings.simplefilter("default", errors.GssmWarning)
             try:
@@ -105,17 +117,89 @@ def sentences(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
+# Seconds that threads have to end by themselves after a signal, and what is left to do at exit.
+GRACE_SECONDS = 1.5
+EXIT_SECONDS = 1.0
+_DEFAULTS = (signal.SIG_DFL, signal.default_int_handler)
+
+
 @contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
-    """Let a batch system's SIGTERM end a command like Ctrl-C: what was begun is removed."""
-    if current_thread() is not main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+def _ended_by_signals() -> Iterator[None]:
+    """Let Ctrl-C and a batch system's SIGTERM end the process: soon, and with nothing half-written.
+
+    What someone else set for a signal stays, above all that background jobs ignore Ctrl-C; and
+    so does all where the process goes on after a command, as an interactive one does.
+    """
+    received: list[int] = []
+
+    def end(number: int, _: Any) -> None:
+        received.append(number)
+        deadline.end()
+        raise KeyboardInterrupt
+
+    numbers = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) in _DEFAULTS]
+    if current_thread() is not main_thread() or hasattr(sys, "ps1"):
+        numbers = []
+    before = {number: signal.signal(number, end) for number in numbers}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_IGN if received else handler)
+        if received:  # what the command began is removed by now
+            code = 128 + received[0]
+            _leave_soon(code)
+            sys.exit(code)
+
+
+def _leave_soon(code: int) -> None:
+    """End the process though threads sit in reads that nothing interrupts.
+
+    Python waits for its threads at exit, and GDAL for a server that hangs a minute. Where all
+    have ended in time, Python ends as it always does.
+    """
+    joined, done = Event(), Event()
+    atexit.register(joined.set)  # what was registered last is run first
+
+    def finish() -> None:
+        if joined.wait(GRACE_SECONDS):
+            return
+        atexit.unregister(joined.set)
+        _stop_waiting_for_pools()
+        # Above all, what threads wrote after it had been removed is removed again.
+        atexit._run_exitfuncs()
+        done.set()
+
+    def leave() -> None:
+        if joined.wait(GRACE_SECONDS):
+            return
+        done.wait(EXIT_SECONDS)
+        _stop_children()
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):  # nobody reads it any more
+                stream.flush()
+        os._exit(code)
+
+    for last in (finish, leave):
+        Thread(target=last, daemon=True).start()
+
+
+def _stop_waiting_for_pools() -> None:
+    """Take from the exit functions those by which Dask waits for its threads."""
+    threaded = sys.modules.get("dask.threaded")
+    if threaded is None:
+        return
+    pools = [pool for of_thread in threaded.pools.values() for pool in of_thread.values()]
+    for pool in (threaded.default_pool, *pools):
+        if pool is not None:
+            atexit.unregister(pool.shutdown)
+
+
+def _stop_children() -> None:
+    """End the processes of process pools, which would wait for work for ever."""
+    processes = sys.modules.get("multiprocessing")
+    for child in processes.active_children() if processes is not None else ():
+        child.terminate()
 
 
 def _show_warning(message: Any, category: type[Warning], *_: Any, **__: Any) -> None:

@@ -9,6 +9,7 @@ with the radiometric offset that processing baseline 04.00 brought in January 20
 from __future__ import annotations
 
 import math
+import re
 import threading
 from collections.abc import Mapping
 from dataclasses import replace
@@ -148,6 +149,7 @@ def read_landsat_toa(
             f"it has the sidecars {sorted(sidecars) or 'none'}; Landsat Level-1 needs mtl and band"
         )
     mtl = _mtl(sidecars["mtl"])
+    _refuse_another_scene(raster.href, mtl)
     file = opened(raster.href)
     numbers = replace(raster, nodata=FILL, positive=False)
     place = (spec, window, resampling)
@@ -211,6 +213,18 @@ def _is_parallel(file: Any, spec: RasterSpec, resampling: Resampling) -> bool:
         return False  # `read_parallel` would keep the integers of the file, which have no NaN
     key = ("parallel", (spec.epsg, spec.bounds, spec.resolutions_xy), resampling)
     return bool(file.made(key, lambda: is_parallel(file.dataset, spec, resampling)))
+
+
+# Sensor, path and row, date: what the files of one scene share, however often processed.
+_SCENE = re.compile(r"(L[A-Z]\d\d)_[A-Z0-9]{4}_(\d{6})_(\d{8})_")
+
+
+def _refuse_another_scene(href: str, mtl: Mtl) -> None:
+    """Refuse metadata that by their name are of another scene than the image."""
+    image = _SCENE.match(PurePosixPath(urlsplit(href).path).name)
+    stated = _SCENE.match(mtl.product)
+    if image and stated and image.groups() != stated.groups():
+        raise ReadError(f"its MTL is of another scene, {mtl.product}")
 
 
 def _mtl(href: str) -> Mtl:

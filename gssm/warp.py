@@ -52,7 +52,7 @@ def is_parallel(dataset: rasterio.DatasetReader, spec: RasterSpec, resampling: R
     if (
         (place.b, place.d) != (0, 0)
         or min(ratios) < 1 - SAME
-        or not set(dataset.mask_flag_enums[0]) <= {MaskFlags.all_valid, MaskFlags.nodata}
+        or has_mask(dataset)
         or dataset.crs != _crs(spec.epsg)
     ):
         return False
@@ -61,6 +61,11 @@ def is_parallel(dataset: rasterio.DatasetReader, spec: RasterSpec, resampling: R
     left, _, _, top = spec.bounds
     offsets = ((left - place.c) / width, (place.f - top) / height)
     return all(abs(n - round(n)) < SAME for n in (*ratios, *offsets))
+
+
+def has_mask(dataset: rasterio.DatasetReader) -> bool:
+    """Tell whether a file has a mask or an alpha band of its own; its header says so."""
+    return not set(dataset.mask_flag_enums[0]) <= {MaskFlags.all_valid, MaskFlags.nodata}
 
 
 @lru_cache
@@ -207,7 +212,10 @@ def _bilinear(values: FloatArray, rows: Axis, columns: Axis) -> FloatArray:
 
 
 def needs_masking(raster: Raster, nodata: float | None) -> bool:
-    """Tell whether one nodata value is not enough to know the gaps of a file."""
+    """Tell whether one nodata value is not enough to know the gaps of a file.
+
+    A mask of the file's own is: GDAL's warper joins it to the nodata value.
+    """
     differ = None not in (raster.nodata, nodata) and raster.nodata != nodata
     return raster.positive or differ
 
@@ -221,9 +229,9 @@ def warp_masked(
 ) -> FloatArray:
     """Warp a window of a raster whose gaps one nodata value does not tell.
 
-    They are masked before resampling. Radar products fill their borders with zeros
-    whatever nodata value they state, and an average with a zero in it looks like dry
-    soil.
+    They are masked before resampling, with what the file itself masks. Radar products fill
+    their borders with zeros whatever nodata value they state, and an average with a zero in it
+    looks like dry soil.
     """
     part = source_window(dataset, spec, window)
     if part is None:
@@ -233,6 +241,8 @@ def warp_masked(
     values[np.isin(values, np.asarray(nodata, np.float32))] = np.nan
     if raster.positive:
         values[~(values > 0)] = np.nan
+    if has_mask(dataset):
+        values[dataset.read_masks(1, window=part) == 0] = np.nan
     profile = {
         "driver": "GTiff",
         "count": 1,

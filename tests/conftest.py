@@ -41,6 +41,13 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
+def _no_read_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep a developer's own read cache out of the tests."""
+    for name in ("GSSM_READ_CACHE", "GSSM_READ_CACHE_GB", "GSSM_READ_CACHE_DAYS"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(autouse=True)
 def _no_figure_is_handed_on() -> Iterator[None]:
     """Close what a test has drawn, so that the next can tell whether it left a figure open."""
     yield

@@ -12,7 +12,7 @@ from typing import Literal
 # without it, and a warning names item and file. left out: a warning names the item, which is
 # not among those found. error: CatalogUnreachableError or EmptySearchError.
 Outcome = Literal["map", "gap", "left out", "error"]
-Stage = Literal["search", "pixels", "token"]
+Stage = Literal["search", "pixels", "token", "annotation", "calibration", "noise", "MTL"]
 
 FOR_EVER = 1_000_000
 
@@ -45,6 +45,8 @@ def both(stage: Stage, fault: str, bad: Outcome, says: str, once: Outcome = "map
     ]
 
 
+SIDECARS: tuple[Stage, ...] = ("annotation", "calibration", "noise", "MTL")
+
 CASES: list[Case] = [
     # The search.
     *both("search", "401", "error", "HTTP 401"),
@@ -57,6 +59,8 @@ CASES: list[Case] = [
     Case("search", "503, Retry-After: a day", 1, "error", "HTTP 503"),
     *both("search", "hang", "error", "did not answer in time"),
     *both("search", "trickle", "error", "did not answer in time"),
+    *both("search", "headers that drip", "error", "did not answer in time"),
+    Case("search", "redirect that drips", FOR_EVER, "error", "redirects in circles"),
     *both("search", "connection reset", "error", "the connection failed"),
     *both("search", "truncated", "error", "cut short"),
     *both("search", "wrong length", "error", "cut short"),
@@ -87,7 +91,7 @@ CASES: list[Case] = [
     *both("pixels", "403", "gap", "HTTP 403"),
     Case("pixels", "404", 1, "gap", "HTTP 404"),
     Case("pixels", "404", FOR_EVER, "gap", "HTTP 404"),
-    Case("pixels", "410", FOR_EVER, "gap", "HTTP 404"),
+    Case("pixels", "410", FOR_EVER, "gap", "HTTP 410"),
     *both("pixels", "429", "gap", "HTTP 429"),
     Case("pixels", "429, Retry-After: 1", 1, "map"),
     *both("pixels", "500", "gap", "HTTP 500"),
@@ -95,6 +99,8 @@ CASES: list[Case] = [
     Case("pixels", "503, Retry-After: a day", 1, "gap", "HTTP 503"),
     *both("pixels", "hang", "gap", "did not answer in time"),
     *both("pixels", "trickle", "gap", "did not answer in time"),
+    *both("pixels", "headers that drip", "gap", "did not answer in time"),
+    Case("pixels", "redirect that drips", FOR_EVER, "gap", "redirects in circles"),
     *both("pixels", "connection reset", "gap", "the connection failed"),
     *both("pixels", "truncated", "gap", "cut short"),
     *both("pixels", "wrong length", "gap", "cut short"),
@@ -123,6 +129,30 @@ CASES: list[Case] = [
     *both("token", "503", "gap", "HTTP 503"),
     *both("token", "hang", "gap", "did not answer in time"),
     *both("token", "web page", "gap", "a web page"),
+    # The small files that say what the numbers of an image mean: of VV of a Sentinel-1 GRD scene,
+    # and of a Landsat Level-1 scene.
+    *(
+        case
+        for file in SIDECARS
+        for case in (
+            Case(file, "404", FOR_EVER, "gap", "HTTP 404"),
+            Case(file, "503", 1, "map"),
+            Case(file, "web page", FOR_EVER, "gap", "a web page"),
+            Case(file, "truncated", FOR_EVER, "gap", "cut short"),
+        )
+    ),
+    *(Case(file, "wrong length", FOR_EVER, "gap", "is not XML") for file in SIDECARS[:3]),
+    *(
+        Case(file, "of another scene", FOR_EVER, "gap", "is of S1B VV 2021")
+        for file in SIDECARS[:3]
+    ),
+    Case("calibration", "503", FOR_EVER, "gap", "HTTP 503"),
+    *both("calibration", "hang", "gap", "did not answer in time"),
+    Case("calibration", "headers that drip", 1, "map"),
+    Case("calibration", "truncated", 1, "map"),
+    Case("MTL", "hang", 1, "map"),
+    Case("MTL", "of another scene", FOR_EVER, "gap", "its MTL is of another scene"),
+    Case("MTL", "wrong length", FOR_EVER, "gap", "MTL"),
 ]
 
 _HEAD = """# Faults

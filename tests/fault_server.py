@@ -184,6 +184,9 @@ class Handler(BaseHTTPRequestHandler):
             self.send(404, b"", "text/plain")
             return
         content = path.read_bytes()
+        if fault == "of another scene":
+            content = content.replace(b"2021-04-01T", b"2021-03-20T")
+            content = re.sub(rb"(PRODUCT_ID\W+LC0\d_L1TP_)\d{6}", rb"\g<1>001001", content)
         wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
         if wanted is None:
             self.send(200, content, "image/tiff", fault)
@@ -241,6 +244,23 @@ def hang(handler: Handler) -> None:
     handler.close_connection = True
 
 
+def drip(handler: Handler) -> None:
+    """Send headers a byte at a time, for ever."""
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\nX: ")
+    while not handler.site.closing.wait(0.1):
+        handler.wfile.write(b"a")
+
+
+def endless_redirect(handler: Handler) -> None:
+    """Redirect, with a page that never ends."""
+    handler.wfile.write(
+        b"HTTP/1.1 302 Found\r\nContent-Length: 1000000\r\n"
+        b"Location: " + f"{handler.site.url}{handler.path}".encode() + b"\r\n\r\n"
+    )
+    while not handler.site.closing.wait(0.1):
+        handler.wfile.write(b"a")
+
+
 def redirect(address: str) -> Callable[[Handler], None]:
     return lambda h: h.send(302, b"", "text/plain", Location=address or h.site.url + h.path)
 
@@ -249,10 +269,13 @@ def redirect(address: str) -> Callable[[Handler], None]:
 SPOILERS: dict[str, Callable[[Handler], None]] = {
     **{str(code): status(code) for code in (401, 403, 404, 410, 429, 500, 502, 503)},
     "429, Retry-After: 1": status(429, Retry_After="1"),
+    "429, Retry-After: a minute": status(429, Retry_After="60"),
     "503, Retry-After: a day": status(503, Retry_After="86400"),
     "web page": lambda handler: handler.send(200, HTML, "text/html"),
     "not JSON": lambda handler: handler.send(200, b"{'a': 1}", "application/json"),
     "hang": hang,
+    "headers that drip": drip,
+    "redirect that drips": endless_redirect,
     "connection reset": reset,
     "redirect in circles": redirect(""),
     "redirect into a private network": redirect("http://10.0.0.1/a.tif"),

@@ -457,6 +457,12 @@ several collections), the newest processing baseline is read, then the newest pr
 halves of a tile that was downlinked in two pieces are both read. A cube has one level of each
 sensor.
 
+Where several collections have one pass of Sentinel-1, the one whose footprints show most of the
+area is read alone; where they show the same of it, in the order sigma0, RTC, GRD (a collection of
+your own first). What a file masks itself (a mask inside of the GeoTIFF) is no data, like its
+nodata value; a mask in a file beside it (`.msk`) is not looked for, and a file with an alpha band
+is refused as a file of two bands.
+
 | Provider | Collection | What its items say | What gssm does | Real items |
 |---|---|---|---|---|
 """

@@ -13,16 +13,27 @@ import pytest
 import xarray as xr
 
 import gssm
-from fault_cases import CASES, Case, page
+from fault_cases import CASES, SIDECARS, Case, page
 from fault_server import Rule, Site, served, with_files
 from gssm import network, reader, sign
 from gssm.errors import CatalogUnreachableError, EmptySearchError, GssmWarning
+from provider_scenes import (
+    EARTH_SEARCH_GRD,
+    ground_bbox,
+    landsat_level1,
+    sentinel1_grd,
+    write_folder,
+)
 
 BBOX = (3.0200, 50.8155, 3.0245, 50.8185)
 BANDS = ["vv", "vh", "read_failed"]
 SECONDS = 20  # for one fault; each takes 1 or 2
 
-pytestmark = pytest.mark.timeout(SECONDS)
+pytestmark = [
+    # rasterio says so of a GRD file, which control points place and no transform.
+    pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning"),
+    pytest.mark.timeout(SECONDS),
+]
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +105,9 @@ def prepare(site: Site, case: Case, monkeypatch: pytest.MonkeyPatch) -> str:
     return name
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize(
+    "case", [c for c in CASES if c.stage not in SIDECARS], ids=lambda case: case.name
+)
 def test_fault(case: Case, site: Site, truth: xr.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     name = prepare(site, case, monkeypatch)
     begin = time.monotonic()
@@ -124,6 +137,68 @@ def test_fault(case: Case, site: Site, truth: xr.Dataset, monkeypatch: pytest.Mo
         assert any(
             case.says in text and repr(name) in text and victim(site)[1] in text for text in said
         ), said
+
+
+# What a sidecar is for, its file, and a band of the same acquisition that needs another one.
+NEEDS = {
+    "annotation": ("vv", "/annotation/iw-vv.xml", "vh"),
+    "calibration": ("vv", "calibration-iw-vv.xml", "vh"),
+    "noise": ("vv", "noise-iw-vv.xml", "vh"),
+    "MTL": ("landsat_b4", "_MTL.txt", "vv"),
+}
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Catalogues of a Sentinel-1 GRD scene, without and with a Landsat Level-1 scene."""
+    folders = {name: tmp_path_factory.mktemp("faults") / name for name in ("grd", "level1")}
+    for folder in folders.values():
+        landsat = landsat_level1(folder) if folder.name == "level1" else []
+        write_folder(folder, [*sentinel1_grd(folder, EARTH_SEARCH_GRD), *landsat])
+    return folders
+
+
+def level1_of(catalog: str | Path, bands: tuple[str, ...]) -> tuple[xr.Dataset, list[str]]:
+    """A few pixels in the middle of the ground, and what was said."""
+    west, south, east, north = ground_bbox()
+    x, y = (west + east) / 2, (south + north) / 2
+    bbox = (x - 2e-4, y - 2e-4, x + 2e-4, y + 2e-4)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        items = gssm.search(bbox, "2023-06", catalog=catalog, level="l1")
+        cube = gssm.open_cube(items, bbox=bbox)[[*bands, "read_failed"]]
+        cube = cube.compute(scheduler="synchronous")
+    return cube, [str(w.message) for w in caught if issubclass(w.category, GssmWarning)]
+
+
+@pytest.fixture(scope="module")
+def scenes_truth(scenes: dict[str, Path]) -> xr.Dataset:
+    return level1_of(scenes["level1"], ("vv", "vh", "landsat_b4"))[0]
+
+
+@pytest.mark.parametrize(
+    "case", [c for c in CASES if c.stage in SIDECARS], ids=lambda case: case.name
+)
+def test_fault_beside_an_image(
+    case: Case, scenes: dict[str, Path], scenes_truth: xr.Dataset
+) -> None:
+    band, path, other = NEEDS[case.stage]
+    with served(Site(rules=[Rule(path, case.fault, case.times)])) as site:
+        with_files(site, scenes["level1" if case.stage == "MTL" else "grd"])
+        result, said = level1_of(site.url, (band, other))
+        assert site.rules[0].seen, "the fault was not injected"
+    np.testing.assert_array_equal(result[other], scenes_truth[other])
+    if case.outcome == "map":
+        np.testing.assert_array_equal(result[band], scenes_truth[band])
+        assert not result["read_failed"].any()
+        assert not said
+    else:
+        assert result[band].isnull().all()
+        assert result["read_failed"].all()
+        # Files that do not belong together are told by the name of the image.
+        of_image = case.fault == "of another scene"
+        named = {"MTL": "_B"}.get(case.stage, "measurement/iw-vv.tiff") if of_image else path
+        assert any(case.says in text and named in text for text in said), said
 
 
 def test_the_page_is_made_of_the_table() -> None:

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import rasterio
 
-from fault_server import SPOILERS, Handler, Rule, Site, redirect, served
-from gssm import addresses, network
+from fault_server import SPOILERS, Handler, Rule, Site, drip, redirect, served
+from gssm import addresses, deadline, network
 from gssm.network import FAULTS, NetworkError, of_gdal, of_status, redacted
 from gssm.opened import opened
 from gssm.reader import GDAL_OPTIONS
@@ -31,7 +31,7 @@ def test_retry_after_in_seconds_or_as_a_date() -> None:
 
 def test_pauses_grow_and_differ(monkeypatch: pytest.MonkeyPatch) -> None:
     slept: list[float] = []
-    monkeypatch.setattr(network.time, "sleep", slept.append)
+    monkeypatch.setattr(network, "sleep", slept.append)
     for attempt in (0, 1, 2, 2):
         network.pause(NetworkError("server", "500"), attempt)
     assert slept[0] < 1 <= slept[2] <= 3
@@ -106,18 +106,94 @@ def test_a_silent_host_is_left_alone_for_a_while(monkeypatch: pytest.MonkeyPatch
     assert not network._silent
 
 
-def test_headers_that_trickle_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refusal_does_not_prolong_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    href = "https://silent.example.com/a.tif"
+    until = time.monotonic() + 60
+    monkeypatch.setattr(network, "_silent", {network.host_of(href): (network.MOST_SILENT, until)})
+    with pytest.raises(NetworkError, match="again and again") as refused:
+        network.refuse_silent(href)
+    assert refused.value.is_final(0)
+    network.note(href, refused.value)
+    assert network._silent == {network.host_of(href): (network.MOST_SILENT, until)}
+
+
+def test_after_a_rest_one_thread_finds_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    href = "https://silent.example.com/a.tif"
+    past = time.monotonic() - 1
+    monkeypatch.setattr(network, "_silent", {network.host_of(href): (network.MOST_SILENT, past)})
+    with ThreadPoolExecutor(1) as other:
+        network.refuse_silent(href)
+        network.refuse_silent(href)  # its second attempt, or what lies beside the image
+        with pytest.raises(NetworkError, match="again and again"):
+            other.submit(network.refuse_silent, href).result()
+        network.note(href, None)
+        other.submit(network.refuse_silent, href).result()
+
+
+def test_where_the_process_ends_nobody_waits_or_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    href = "https://a.example.com/a.tif"
+    monkeypatch.setattr(deadline, "_ended", threading.Event())
+    error = NetworkError("throttled", wait=60.0)
+    with ThreadPoolExecutor(1) as pool:
+        pausing = pool.submit(network.pause, error, 0)
+        deadline.end()
+        with pytest.raises(deadline.EndedError):
+            pausing.result(10)
+    for ask in (network.refuse_silent, network.probe, network.fetch_json, _hold):
+        with pytest.raises(deadline.EndedError):
+            ask(href, *([{"loopback"}] if ask in (network.probe, network.fetch_json) else []))
+    with pytest.raises(deadline.EndedError):  # else a warning would follow
+        network.note(href, error)
+
+
+def _hold(href: str) -> None:
+    with network.slot(href):
+        pass
+
+
+def test_a_longer_wait_than_is_given_is_said() -> None:
+    assert "asks to wait 86400 seconds" in str(of_status(503, {"Retry-After": "86400"}))
+    assert "asks to wait" not in str(of_status(503, {"Retry-After": "7"}))
+
+
+def test_what_follows_an_answer_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Of an answer in chunks the last one may be followed by lines without end.
+    monkeypatch.setattr(network, "ANSWER_SECONDS", 0.4)
+
+    def chunks(handler: Handler) -> None:
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        handler.wfile.write(b"2\r\n{}\r\n0\r\n")
+        while not handler.site.closing.wait(0.05):
+            handler.wfile.write(b"a: b\r\n")
+
+    monkeypatch.setitem(SPOILERS, "chunks", chunks)
+    begin = time.monotonic()
+    with (
+        served(Site(rules=[Rule("", "chunks")])) as site,
+        pytest.raises(NetworkError, match="in time"),
+    ):
+        network.fetch_json(f"{site.url}/a", {"loopback"}, attempts=1)
+    assert time.monotonic() - begin < 10
+
+
+def test_a_proxy_that_drips_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(network, "ANSWER_SECONDS", 0.4)
+    monkeypatch.setattr(addresses, "_reached", {"loopback"})
+    monkeypatch.setattr(Handler, "do_CONNECT", drip, raising=False)
+    begin = time.monotonic()
+    with served(Site()) as site:
+        monkeypatch.setenv("https_proxy", site.url)
+        monkeypatch.setenv("no_proxy", "")
+        with pytest.raises(NetworkError, match="in time"):
+            network.fetch_json("https://127.0.0.1:9/a", {"loopback"}, attempts=1)
+    assert time.monotonic() - begin < 10
+
+
+def test_headers_that_drip_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(network, "ANSWER_SECONDS", 0.4)
     monkeypatch.setattr(network, "BACKOFF_SECONDS", 0.01)
-
-    def trickle(handler: Handler) -> None:
-        handler.wfile.write(b"HTTP/1.1 200 OK\r\nX: ")
-        while not handler.site.closing.wait(0.05):
-            handler.wfile.write(b"a")
-
-    monkeypatch.setitem(SPOILERS, "headers", trickle)
     begin = time.monotonic()
-    with served(Site(rules=[Rule("", "headers")])) as site:
+    with served(Site(rules=[Rule("", "headers that drip")])) as site:
         for ask in (network.probe, network.fetch_json):
             with pytest.raises(NetworkError, match="in time"):
                 ask(f"{site.url}/a", {"loopback"})

@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gssm.errors import EmptySearchError, GssmWarning
 from gssm.pairing import Acquisition, acquisitions, observations
 from imagery import landsat_item, optical_item, radar_item
+
+Item = dict[str, Any]
 
 
 def passes(*items: dict[str, Any], window: str = "3D") -> list[Acquisition]:
@@ -134,6 +139,12 @@ def test_unusable_items_are_named_in_one_warning() -> None:
     assert len(caught) == 1
 
 
+@pytest.mark.parametrize("thing", ["items.json", None, 5, [radar_item()]])
+def test_what_is_no_item_is_named(thing: Any) -> None:
+    with pytest.warns(GssmWarning, match=r"1 item\(s\) left out: .* is no STAC item; give what"):
+        assert [o.id for o in observations([radar_item(), thing])] == ["S1"]
+
+
 @pytest.mark.parametrize(
     ("items", "reason"),
     [
@@ -162,6 +173,117 @@ def test_one_pass_in_two_collections_is_read_from_one() -> None:
     gamma = slice_at("gamma", "2020-06-10T06:00:00Z") | {"collection": "sentinel-1-rtc"}
     (only,) = passes(gamma, sigma)
     assert [o.id for o in only.slices] == ["sigma"]
+
+
+GAMMA, SIGMA = "sentinel-1-rtc", "sentinel-1-grd"
+AREA = (3.0, 50.0, 3.4, 50.4)
+
+
+def cut(collection: str, *bounds: float, name: str = "", **properties: Any) -> dict[str, Any]:
+    item = radar_item(name or collection, **properties)
+    assets = {"vv": {"href": "/nowhere/measurement/iw-vv.tiff"}}
+    assets["vh"] = {"href": "/nowhere/measurement/iw-vh.tiff"}
+    changed = {"collection": collection, "geometry": None, "bbox": list(bounds), "assets": assets}
+    return {**item, **changed}
+
+
+def collections(items: Sequence[Item], area: Any = AREA) -> list[tuple[str, ...]]:
+    found = acquisitions(observations(items), "3D", area)
+    return [tuple(o.collection for o in a.slices) for a in found]
+
+
+@pytest.mark.parametrize(
+    ("west", "expected"),
+    [
+        (3.0, GAMMA),  # all of the area, as the other does
+        (3.01, GAMMA),  # a box around a tilted image is not known better than this
+        (3.1, SIGMA),
+        (3.39, SIGMA),  # a corner
+        (3.5, SIGMA),  # nothing of the area, and the other some
+    ],
+)
+def test_of_two_collections_the_one_that_shows_most_of_the_area_is_read(
+    west: float, expected: str
+) -> None:
+    gamma, sigma = cut(GAMMA, west, 49, 5, 51), cut(SIGMA, 2, 49, 4, 51)
+    for order in ([gamma, sigma], [sigma, gamma]):
+        assert collections(order) == [(expected,)]
+
+
+def test_a_small_part_of_the_area_goes_before_none_of_it() -> None:
+    items = [cut(GAMMA, 3.41, 49, 5, 51), cut(SIGMA, 2, 49, 3.004, 51)]
+    assert collections(items) == [(SIGMA,)]
+
+
+def test_without_an_area_the_collection_with_more_of_the_pass_is_read() -> None:
+    late = "2020-06-10T06:00:25Z"
+    gamma = cut(GAMMA, 2, 49, 4, 50)
+    sigma = [cut(SIGMA, 2, 49, 4, 50, name="a"), cut(SIGMA, 2, 50, 4, 51, name="b", time=late)]
+    assert collections([gamma, *sigma], None) == [(SIGMA, SIGMA)]
+    # The area lies in the slice that both have.
+    assert collections([gamma, *sigma], (3.0, 49.2, 3.4, 49.6)) == [(GAMMA,)]
+
+
+def test_slices_of_one_collection_show_the_area_together() -> None:
+    late = "2020-06-10T06:00:25Z"
+    gamma = [
+        cut(GAMMA, 2, 49, 4, 50.2, name="south"),
+        cut(GAMMA, 2, 50.2, 4, 51, name="north", time=late),
+    ]
+    assert collections([cut(SIGMA, 2, 49, 4, 50.35), *gamma]) == [(GAMMA, GAMMA)]
+
+
+def test_every_pass_decides_for_itself() -> None:
+    later = "2020-06-22T06:00:00Z"
+    first = [cut(GAMMA, 3.39, 49, 5, 51), cut(SIGMA, 2, 49, 4, 51)]
+    second = [
+        cut(GAMMA, 2, 49, 4, 51, name="c", time=later),
+        cut(SIGMA, 2, 49, 4, 51, name="d", time=later),
+    ]
+    assert collections([*first, *second]) == [(SIGMA,), (GAMMA,)]
+
+
+@pytest.mark.parametrize(
+    ("area", "sigma"),
+    [
+        ((179.8, 50.0, -179.8, 50.4), (178.0, 49.0, -178.0, 51.0)),
+        ((-179.9, 50.0, -179.5, 50.4), (178.0, 49.0, -178.0, 51.0)),
+        ((179.5, 50.0, 179.9, 50.4), (178.0, 49.0, -178.0, 51.0)),
+        ((-169.9, 50.0, -169.6, 50.4), (-171.0, 49.0, -169.0, 51.0)),
+    ],
+)
+def test_the_area_may_lie_across_the_180th_meridian(area: Any, sigma: Any) -> None:
+    items = [cut(GAMMA, 179.0, 49.0, 179.55, 51.0), cut(SIGMA, *sigma)]
+    assert collections(items, area) == [(SIGMA,)]
+
+
+shifts = st.floats(-1.0, 1.0, width=16)
+
+
+@settings(max_examples=60)
+@given(
+    boxes=st.lists(
+        st.tuples(st.sampled_from([GAMMA, SIGMA, "sentinel-1-sigma0"]), shifts, shifts),
+        min_size=1,
+        max_size=6,
+    ),
+    area=st.sampled_from([None, AREA]),
+    order=st.randoms(use_true_random=False),
+)
+def test_a_pass_is_of_one_collection_whatever_the_order_of_items(
+    boxes: list[tuple[str, float, float]], area: Any, order: Any
+) -> None:
+    items = [
+        cut(key, 3.0 + dx, 50.0 + dy, 3.4 + dx, 50.4 + dy, name=f"i{n}", time=f"2020-06-10T06:0{n}")
+        for n, (key, dx, dy) in enumerate(boxes)
+    ]
+    (first,) = acquisitions(observations(items), "3D", area)
+    assert len({o.collection for o in first.slices}) == 1
+    members = {item["id"] for item in items if item["collection"] == first.slices[0].collection}
+    assert {o.id for o in first.slices} <= members
+    order.shuffle(items)
+    (again,) = acquisitions(observations(items), "3D", area)
+    assert again == first
 
 
 def scene(name: str, time: str, baseline: str, **properties: Any) -> dict[str, Any]:
@@ -197,19 +319,19 @@ def test_of_landsat_the_newest_processing_stays() -> None:
 
 
 def test_old_halves_of_a_tile_go_where_the_new_whole_is_there() -> None:
-    def cut(item: dict[str, Any], west: float, east: float) -> dict[str, Any]:
+    def part(item: dict[str, Any], west: float, east: float) -> dict[str, Any]:
         return {**item, "geometry": None, "bbox": [west, 50.5, east, 50.6]}
 
     time = "2020-06-09T10:45:00Z"
     halves = [
-        cut(scene("a", time, "02.14"), 2.95, 3.0),
-        cut(scene("b", time, "02.14"), 3.0, 3.05),
+        part(scene("a", time, "02.14"), 2.95, 3.0),
+        part(scene("b", time, "02.14"), 3.0, 3.05),
     ]
-    whole = cut(scene("whole", time, "05.00"), 2.95, 3.05)
+    whole = part(scene("whole", time, "05.00"), 2.95, 3.05)
     (only,) = passes(slice_at("radar", "2020-06-10T06:00:00Z"), *halves, whole)
     assert [o.id for o in only.sentinel2] == ["whole"]
     # Where the new processing has one half only, the other comes from the old.
-    half = cut(scene("new-a", time, "05.00"), 2.95, 3.0)
+    half = part(scene("new-a", time, "05.00"), 2.95, 3.0)
     (only,) = passes(slice_at("radar", "2020-06-10T06:00:00Z"), *halves, half)
     assert [o.id for o in only.sentinel2] == ["new-a", "b"]
 

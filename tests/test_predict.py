@@ -163,7 +163,8 @@ def test_two_processes_give_the_same_numbers(eager):
 
 def test_where_there_is_a_value(eager):
     flags = eager.quality_flag.values
-    radar = np.isfinite(CUBE.vv.values) & np.isfinite(CUBE.vh.values)
+    needed = (CUBE.vv, CUBE.vh, CUBE.incidence_angle)
+    radar = np.all([np.isfinite(v.values) for v in needed], axis=0)
     kept = (flags & quality.NO_VALUE) == 0
     np.testing.assert_array_equal(np.isfinite(eager.soil_moisture.values), radar & kept)
     for name in ("soil_moisture_tabnet", "soil_moisture_xgboost"):
@@ -185,6 +186,20 @@ def test_no_value_where_the_flag_says_so(meaning):
     assert np.isnan(product.soil_moisture[0, 2, 3])
     assert int(product.quality_flag[0, 2, 3]) & quality.BY_MEANING[meaning].mask
     assert np.isfinite(product.soil_moisture).sum() == product.soil_moisture.size - 1
+
+
+def test_no_value_without_the_incidence_angle():
+    cube = make_cube(missing=0).drop_vars(["s2_mask", "landsat_mask"])
+    expected = gssm.predict(cube)
+    cube["incidence_angle"][0, 2, 3] = np.nan
+    product = gssm.predict(cube)
+    assert np.isnan(product.soil_moisture[0, 2, 3])
+    assert np.isnan(product.soil_moisture_uncertainty[0, 2, 3])
+    flag = quality.BY_MEANING["incidence_angle_out_of_range"].mask
+    assert int(product.quality_flag[0, 2, 3]) & flag
+    assert np.isfinite(product.soil_moisture).sum() == product.soil_moisture.size - 1
+    others = np.isfinite(product.soil_moisture)
+    xr.testing.assert_equal(product.soil_moisture, expected.soil_moisture.where(others))
 
 
 @pytest.mark.parametrize("prefix", ["s2_", "landsat_", "dsm"])

@@ -13,11 +13,22 @@ from hypothesis import strategies as st
 from rasterio.enums import Resampling
 from rasterio.transform import Affine
 from rasterio.vrt import WarpedVRT
+from rasterio.warp import transform_bounds
 from rasterio.windows import Window
 from stackstac.raster_spec import RasterSpec
 
 from gssm.describe import Raster
-from gssm.warp import TOLERANCE, is_parallel, needs_masking, read_parallel, scales, warp_masked
+from gssm.layers import Layer, Source
+from gssm.reader import LayerReader
+from gssm.warp import (
+    TOLERANCE,
+    has_mask,
+    is_parallel,
+    needs_masking,
+    read_parallel,
+    scales,
+    warp_masked,
+)
 from imagery import EPSG, LEFT, TOP
 
 SIDE = 24  # pixels of the grid, of 10 m
@@ -194,3 +205,76 @@ def test_pixels_of_the_grid_per_pixel_of_a_file(
     with rasterio.open(path) as file:
         seen = scales(file, spec)
     assert (seen["XSCALE"], seen["YSCALE"]) == pytest.approx(expected, rel=0.01)
+
+
+def masked_file(path: Path, nodata: float | None, crs: str = f"EPSG:{EPSG}") -> str:
+    """Write sevens of 10 m, of which the mask of the file leaves the eastern half."""
+    place = Affine(10, 0, LEFT, 0, -10, TOP)
+    href = write(path, np.full((SIDE, SIDE), 7, np.uint16), place, nodata=nodata, crs=crs)
+    shown = np.arange(SIDE) >= SIDE // 2
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(href, "r+") as file:
+        file.write_mask(np.broadcast_to(shown, (SIDE, SIDE)))
+    return href
+
+
+@pytest.mark.parametrize("nodata", [None, 0.0])
+@pytest.mark.parametrize(
+    "stated", [{}, {"nodata": 0.0}, {"nodata": 5.0}, {"positive": True}, {"minimum": 0.0}]
+)
+@pytest.mark.parametrize(
+    "resampling", [Resampling.nearest, Resampling.bilinear, Resampling.average]
+)
+@pytest.mark.parametrize("size", [10, 40])
+def test_what_a_file_masks_is_missing(
+    tmp_path: Path, nodata: float | None, stated: dict[str, Any], resampling: Resampling, size: int
+) -> None:
+    raster = Raster(masked_file(tmp_path / "a.tif", nodata), **stated)
+    pixels = 10 * SIDE // size
+    spec = RasterSpec(EPSG, (LEFT, TOP - 10 * SIDE, LEFT + 10 * SIDE, TOP), (size, size))
+    layer = Layer((Source("item", raster, (2.0, 50.0, 4.0, 52.0)),))
+    reader = LayerReader(
+        url=layer, spec=spec, resampling=resampling, dtype=np.dtype("float32"), fill_value=np.nan
+    )
+    values = reader.read(Window(0, 0, pixels, pixels))
+    expected = np.where(np.arange(pixels) >= pixels // 2, np.float32(7), np.nan)
+    np.testing.assert_allclose(values, np.broadcast_to(expected, values.shape))
+    part = reader.read(Window(1, 1, pixels - 2, 2))  # whatever the chunks
+    np.testing.assert_array_equal(part, values[1:3, 1:-1])
+
+
+def test_what_a_file_masks_is_missing_of_another_zone(tmp_path: Path) -> None:
+    href = masked_file(tmp_path / "a.tif", None, "EPSG:32632")
+    with rasterio.open(href) as dataset:
+        west, south, east, north = transform_bounds("EPSG:32632", f"EPSG:{EPSG}", *dataset.bounds)
+        spec = RasterSpec(EPSG, (west, south, east, north), (10.0, 10.0))
+        window = Window(0, 0, int((east - west) // 10), int((north - south) // 10))
+        args = (spec, window, Resampling.bilinear)
+        values = warp_masked(dataset, Raster(href, positive=True), *args)
+        plain = warp_masked(dataset, Raster(href, nodata=5), *args)
+    assert set(np.unique(values[np.isfinite(values)])) == {7.0}
+    assert 0.3 < np.isfinite(values).mean() < 0.5  # the file is turned within the box
+    np.testing.assert_array_equal(values, plain)
+
+
+def test_classes_that_a_file_masks_have_no_data(tmp_path: Path) -> None:
+    raster = Raster(masked_file(tmp_path / "a.tif", None))
+    reader = LayerReader(
+        url=Layer(()),
+        spec=make_spec(0, 0),
+        resampling=Resampling.nearest,
+        dtype=np.dtype("uint8"),
+        fill_value=0,
+    )
+    window = Window(0, 0, SIDE, SIDE)
+    classes = reader._read_raster("item", raster, window, Resampling.nearest, 3)
+    assert classes is not None
+    np.testing.assert_array_equal(classes[0], np.where(np.arange(SIDE) >= SIDE // 2, 7, 3))
+
+
+def test_a_nodata_value_is_no_mask(tmp_path: Path) -> None:
+    values, place = np.ones((4, 4), np.float32), Affine(10, 0, LEFT, 0, -10, TOP)
+    for nodata in (None, 0, np.nan):
+        with rasterio.open(write(tmp_path / "a.tif", values, place, nodata=nodata)) as dataset:
+            assert not has_mask(dataset)
+    with rasterio.open(masked_file(tmp_path / "b.tif", 0)) as dataset:
+        assert has_mask(dataset)

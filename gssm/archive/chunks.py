@@ -21,6 +21,7 @@ import xarray as xr
 from dask.system import CPU_COUNT
 
 from gssm import quality
+from gssm.deadline import go_on
 
 Array = np.ndarray[Any, Any]
 
@@ -124,6 +125,7 @@ def _write_block(
     shape = blocks[0].shape
     first = [int(start[i]) for start, i in zip(starts, block_id, strict=False)]
     place = tuple(slice(at, at + size) for at, size in zip(first, shape, strict=True))
+    go_on()
     for block, target in zip(blocks, targets, strict=True):
         target[place] = block.astype(target.dtype, copy=False)
     is_product = set(COUNTED) <= set(names)
