@@ -24,6 +24,9 @@ from gssm import accessor as _accessor
 
 if TYPE_CHECKING:
     from gssm.align import open_cube
+    from gssm.archive.export import export
+    from gssm.archive.reading import open_archive
+    from gssm.archive.series import point_series, polygon_series
     from gssm.archive.store import to_zarr
     from gssm.correct import correct
     from gssm.errors import GssmError, GssmWarning
@@ -58,10 +61,14 @@ __all__ = [
     "correct",
     "cross_validate",
     "evaluate",
+    "export",
     "history",
     "load_model",
     "matchups",
+    "open_archive",
     "open_cube",
+    "point_series",
+    "polygon_series",
     "predict",
     "read_ismn",
     "read_record",
@@ -86,10 +93,14 @@ _HOMES = {
     "correct": "gssm.correct",
     "cross_validate": "gssm.training.crossval",
     "evaluate": "gssm.training.evaluate",
+    "export": "gssm.archive.export",
     "history": "gssm.history",
     "load_model": "gssm.models.bundle",
     "matchups": "gssm.matchups",
+    "open_archive": "gssm.archive.reading",
     "open_cube": "gssm.align",
+    "point_series": "gssm.archive.series",
+    "polygon_series": "gssm.archive.series",
     "predict": "gssm.predict",
     "read_ismn": "gssm.training.insitu",
     "read_record": "gssm.records",

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Column, Table
 
-from gssm import errors, training_commands
+from gssm import archive_commands, errors, product_commands, training_commands
 from gssm.shell import (
     BboxOption,
     Catalog,
@@ -28,7 +28,7 @@ from gssm.shell import (
     sentences,
 )
 
-__all__ = ["app", "training_commands"]
+__all__ = ["app", "archive_commands", "product_commands", "training_commands"]
 
 
 @app.command()
@@ -126,7 +126,8 @@ def predict(
     --datetime 2018-05-01/2018-09-30 --out flanders.zarr`
     """
     from gssm.align import open_cube
-    from gssm.archive.store import refuse_existing, to_zarr
+    from gssm.archive.places import refuse_existing
+    from gssm.archive.store import to_zarr
     from gssm.grid import make_grid
     from gssm.matchups import UNREADABLE_MASKS, matched_items
     from gssm.matchups import matchups as match
@@ -227,7 +228,8 @@ def history(
 
     Give the store to `gssm predict --history`, with the same box and resolution.
     """
-    from gssm.archive.store import refuse_existing, to_zarr
+    from gssm.archive.places import refuse_existing
+    from gssm.archive.store import to_zarr
     from gssm.grid import make_grid
     from gssm.history import history as refer
     from gssm.request import check_bbox

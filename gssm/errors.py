@@ -15,7 +15,9 @@ the builtin that a user would catch::
     ├── SamplesError            (ValueError)       a training table that cannot be used
     ├── BundleError             (ValueError)       a model bundle that must not be loaded
     ├── StoreExistsError        (FileExistsError)  the output is already there
-    └── StoreWriteError         (OSError)          the output could not be written
+    ├── StoreWriteError         (OSError)          the output could not be written
+    └── ArchiveError            (OSError)          an archive that cannot be read or written
+        └── SquareConflict                         another run changed the same square meanwhile
 """
 
 from __future__ import annotations
@@ -75,6 +77,14 @@ class StoreExistsError(GssmError, FileExistsError):
 
 class StoreWriteError(GssmError, OSError):
     """The output could not be written."""
+
+
+class ArchiveError(GssmError, OSError):
+    """An archive that cannot be found, read or written."""
+
+
+class SquareConflict(ArchiveError):  # noqa: N818 - nothing failed: another was faster
+    """Another run changed the same square meanwhile; the transaction is to be done again."""
 
 
 class GssmWarning(UserWarning):

@@ -26,7 +26,7 @@ from gssm import deadline, errors
 COMMANDS = (
     *("demo", "search", "matchups", "predict", "history"),
     *("samples", "train", "evaluate"),
-    *("archive", "update"),
+    *("archive", "update", "export", "series"),
 )
 
 
@@ -73,6 +73,7 @@ EXIT_CODES: tuple[tuple[type[BaseException], int], ...] = (
     (errors.EmptySearchError, 3),
     (errors.BundleError, 6),
     (errors.SamplesError, 6),
+    (errors.ArchiveError, 5),
     (errors.ReadError, 5),
     (errors.StoreWriteError, 5),
     (errors.GssmError, 2),
@@ -240,7 +241,7 @@ def progress(label: str) -> Any:
 
 def save_new(file: Path, write: Callable[[Path], Any]) -> None:
     """Write a file that is not there yet; all of it or nothing."""
-    from gssm.archive.store import writing
+    from gssm.archive.places import writing
 
     with writing(file):
         if file.exists():

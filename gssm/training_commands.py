@@ -114,7 +114,7 @@ def train(
     """
     import dask
 
-    from gssm.archive.store import refuse_existing
+    from gssm.archive.places import refuse_existing
     from gssm.models.files import MANIFEST, refuse_target
     from gssm.training.samples import read_samples
     from gssm.training.train import train as fit

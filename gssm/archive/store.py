@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
-import os
-import shutil
-import time
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,20 +11,18 @@ from dask.base import compute
 
 from gssm.archive.chunks import COUNTED, COUNTS, can_write, count, hollow, write_chunks
 from gssm.archive.encoding import cf_dataset, encoding
-from gssm.errors import (
-    CubeError,
-    GssmError,
-    ReadError,
-    RequestError,
-    StoreExistsError,
-    StoreWriteError,
+from gssm.archive.places import (
+    ZARR_MARKERS,
+    filesystem_of,
+    local_folder,
+    refuse_existing,
+    writing,
 )
+from gssm.archive.whole import whole
+from gssm.errors import CubeError, ReadError, RequestError, StoreExistsError
 
 if TYPE_CHECKING:
     from zarr.abc.store import Store
-
-# One of these lies at the root of every Zarr store, format 3 or 2.
-ZARR_MARKERS = ("zarr.json", ".zgroup", ".zarray", ".zmetadata")
 
 
 def to_zarr(
@@ -82,7 +75,7 @@ def to_zarr(
         )
     if not isinstance(max_failed, (int, float)) or not 0 <= max_failed <= 1:
         raise RequestError(f"max_failed {max_failed!r} is no share from 0 to 1; give 0.1, say.")
-    folder, limit = _local(store), max_failed
+    folder, limit = local_folder(store), max_failed
     if folder is not None:
         _to_folder(dataset, folder, overwrite, limit)
     elif isinstance(store, str):
@@ -104,113 +97,15 @@ def _to_store(dataset: xr.Dataset, store: Store, overwrite: bool, max_failed: fl
         ) from error
 
 
-def _local(store: Any) -> Path | None:
-    """Absolute path of a store on this machine; None for any other."""
-    if isinstance(store, str) and "://" in store:
-        scheme, _, path = store.partition("://")
-        return Path(path).resolve() if scheme == "file" else None
-    if not isinstance(store, (str, Path)):
-        return None
-    with writing(store):
-        return Path(store).expanduser().resolve()
-
-
 def _to_folder(dataset: xr.Dataset, folder: Path, overwrite: bool, max_failed: float) -> None:
-    refuse_existing(folder, overwrite)
-    partial = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
-    new_parents = [parent for parent in folder.parents if not parent.exists()]
-    with writing(folder):
-        try:
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            _write(dataset, str(partial), "w", max_failed)
-            refuse_existing(folder, overwrite)  # another run may have been faster
-            if folder.exists():
-                _replace(folder, partial)
-            else:
-                partial.rename(folder)
-        except BaseException:
-            _discard(partial)
-            raise
-        finally:
-            for parent in new_parents:  # those that stayed empty
-                with contextlib.suppress(OSError):
-                    parent.rmdir()
-
-
-def _discard(partial: Path) -> None:
-    """Remove what was begun, though threads that have not stopped yet may write on."""
-    atexit.register(shutil.rmtree, partial, ignore_errors=True)  # they are joined by then
-    for _ in range(20):
-        shutil.rmtree(partial, ignore_errors=True)
-        time.sleep(0.05)
-        if not partial.exists():
-            return
-
-
-def refuse_existing(
-    store: str | Path, overwrite: bool, markers: Iterable[str] = ZARR_MARKERS
-) -> None:
-    """Refuse a place that is taken, before anything is computed.
-
-    With ``overwrite`` an empty folder and one that holds a marker (which a Zarr store
-    does) may be replaced, nothing else.
-    """
-    entries = _entries(store)
-    if entries is None:
-        return
-    if not overwrite:
-        raise StoreExistsError(
-            f"{store} exists already and would be replaced; give another place, "
-            "or overwrite=True (--overwrite) to replace it."
-        )
-    if entries and entries.isdisjoint(markers):
-        raise StoreExistsError(
-            f"{store} exists and is nothing that gssm wrote (no {' or '.join(markers)} in it), "
-            "which overwrite=True (--overwrite) does not replace; give another place."
-        )
-
-
-def _entries(store: str | Path) -> set[str] | None:
-    """Names at the root of a store, or its own if it is a file; None if nothing is there."""
-    folder = _local(store)
-    with writing(store):
-        if folder is not None:
-            if not folder.exists():
-                return None
-            return set(os.listdir(folder)) if folder.is_dir() else {folder.name}
-        filesystem, path = _filesystem(str(store))
-        if not filesystem.exists(path):
-            return None
-        return {str(name).rstrip("/").rpartition("/")[2] for name in filesystem.ls(path, False)}
-
-
-def _filesystem(url: str) -> tuple[Any, str]:
-    import fsspec
-
-    try:
-        filesystem, path = fsspec.core.url_to_fs(url)
-    except (ValueError, ImportError) as error:
-        raise RequestError(
-            f"gssm cannot write to {url} ({error}); check the URL, or give a local path."
-        ) from error
-    return filesystem, path
-
-
-def _replace(folder: Path, partial: Path) -> None:
-    old = folder.with_name(f".{folder.name}.old-{os.getpid()}")
-    folder.rename(old)
-    try:
-        partial.rename(folder)
-    except BaseException:
-        old.rename(folder)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
+    with whole(folder, overwrite, ZARR_MARKERS) as partial:
+        _write(dataset, str(partial), "w", max_failed)
 
 
 def _to_url(dataset: xr.Dataset, url: str, overwrite: bool, max_failed: float) -> None:
     refuse_existing(url, overwrite)
     with writing(url):
-        filesystem, path = _filesystem(url)
+        filesystem, path = filesystem_of(url)
         try:
             _write(dataset, url, "w", max_failed)
         except BaseException:
@@ -219,23 +114,8 @@ def _to_url(dataset: xr.Dataset, url: str, overwrite: bool, max_failed: float) -
             raise
 
 
-@contextlib.contextmanager
-def writing(place: str | Path) -> Iterator[None]:
-    """Turn what the operating system says into a `StoreWriteError` that names the place."""
-    try:
-        yield
-    except GssmError:
-        raise
-    except (OSError, NotImplementedError) as error:
-        cause = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise StoreWriteError(
-            f"{place} could not be written ({cause}); free space or choose a "
-            "place that can be written. Nothing was left behind."
-        ) from error
-
-
 def _write(dataset: xr.Dataset, store: Any, mode: str, max_failed: float) -> None:
-    complete = cf_dataset(dataset)
+    complete = cf_dataset(_even(dataset))
     by_chunk = can_write(complete)
     delayed = (
         (hollow(complete) if by_chunk else complete)
@@ -254,8 +134,22 @@ def _write(dataset: xr.Dataset, store: Any, mode: str, max_failed: float) -> Non
         counts = write_chunks(complete, store) or compute(_counts(dataset))[0]
     else:
         _, counts = compute(delayed, _counts(dataset))
-    _refuse_empty(counts)
+    refuse_empty(counts)
     _refuse_failed(counts, max_failed)
+
+
+def _even(dataset: xr.Dataset) -> xr.Dataset:
+    """Return a dataset with the chunks that Zarr has: all of one size, the last may be less.
+
+    What is cut out of an archive begins with a part of a chunk.
+    """
+    chunks = {str(d): sizes for d, sizes in dataset.chunksizes.items()}
+    uneven = {
+        d: max(sizes)
+        for d, sizes in chunks.items()
+        if len({*sizes[:-1]}) > 1 or sizes[-1] > sizes[0]
+    }
+    return dataset.chunk(uneven) if uneven else dataset
 
 
 def _counts(dataset: xr.Dataset) -> dict[str, Any]:
@@ -264,7 +158,8 @@ def _counts(dataset: xr.Dataset) -> dict[str, Any]:
     return dict(zip(COUNTS, (found.data for found in count(dataset)), strict=True))
 
 
-def _refuse_empty(counts: dict[str, Any]) -> None:
+def refuse_empty(counts: dict[str, Any]) -> None:
+    """Refuse a product of which no pixel has a value, if nothing explains it."""
     if not counts or counts["valued"] > 0:
         return
     if counts["failed"] > 0:

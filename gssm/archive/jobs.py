@@ -1,0 +1,150 @@
+"""One acquisition over one square, from its items to its commit, on one worker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import dask
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+
+from gssm.align import open_cube
+from gssm.archive.acquisitions import write_acquisition
+from gssm.archive.groups import PIXEL_VARIABLES
+from gssm.archive.ledger import Index, Row
+from gssm.archive.packing import PACKINGS, pack
+from gssm.archive.past import put_past
+from gssm.archive.repository import Archive
+from gssm.archive.tiles import Square, chunk_window, owned, parse
+from gssm.archive.zones import PIXELS
+from gssm.errors import BundleError, ItemError
+from gssm.models.bundle import resolve
+from gssm.models.ensemble import OF_THE_PAST
+from gssm.predict import predict
+from gssm.quality import NO_VALUE
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How acquisitions are mapped; the same for all of a run.
+
+    ``max_failed`` is the largest share, 0 to 1, of pixels flagged ``read_failed`` that is
+    written; ``replace_any`` lets another model's map be replaced.
+    """
+
+    model: str = "default"
+    window: str = "3D"
+    elevation: str = "alos"
+    max_failed: float = 0.1
+    replace_any: bool = False
+
+
+@dataclass(frozen=True)
+class Job:
+    """One acquisition over one square: what the ledger will hold, and the items it needs."""
+
+    square: str
+    row: Row
+    items: tuple[dict[str, Any], ...]
+    settings: Settings = Settings()
+
+
+def run_job(archive: Archive, job: Job) -> Row:
+    """Map one acquisition over one square and write it, in this thread.
+
+    Returns
+    -------
+    Row
+        What the ledger holds now: ``done``; or ``skipped`` with the reason, where it is there
+        already or no pixel has a value.
+
+    Raises
+    ------
+    GssmError
+        It cannot be read, mapped or written; the archive is as it was.
+    """
+    square = parse(job.square)
+    return write_acquisition(
+        archive,
+        square,
+        job.row,
+        _chunks(archive, square, job),
+        max_failed=job.settings.max_failed,
+        replace_any=job.settings.replace_any,
+    )
+
+
+def _chunks(
+    archive: Archive, square: Square, job: Job
+) -> Iterator[tuple[Index, Mapping[str, NDArray[Any]]]]:
+    product, corner = _product(archive, square, job)
+    for index in job.row.coverage:
+        rows, columns = chunk_window(index, archive.chunk)
+        inside = {
+            "y": slice(rows.start - corner[0], rows.stop - corner[0]),
+            "x": slice(columns.start - corner[1], columns.stop - corner[1]),
+        }
+        # Dask runs one job in each thread of a worker: here it must not start more.
+        with dask.config.set(scheduler="synchronous"):
+            values = product.isel(inside).load()
+        yield index, _packed(values, owned(square, rows, columns))
+
+
+def _packed(values: xr.Dataset, ours: NDArray[np.bool_] | None) -> dict[str, NDArray[Any]]:
+    """Packed variables; fill in all of them where the radar saw nothing, or another's ground."""
+    flags = values["quality_flag"].values
+    empty = np.isnan(values["soil_moisture"].values) & (flags & NO_VALUE == 0)
+    if ours is not None:
+        empty |= ~ours
+    packed = {name: pack(name, values[name].values) for name in PIXEL_VARIABLES}
+    for name, block in packed.items():
+        block[empty] = PACKINGS[name].fill
+    return packed
+
+
+def _product(archive: Archive, square: Square, job: Job) -> tuple[xr.Dataset, Index]:
+    """Lazy map ``(y, x)`` around the coverage, and the row and column of its first pixel.
+
+    A ring of chunks around it, of which nothing but the rim of the elevation is read, keeps
+    slopes the same whatever part of a square is mapped.
+    """
+    ref = resolve(job.settings.model)
+    if ref.sha256 != job.row.model_sha256:
+        raise BundleError(
+            f"model {job.settings.model!r} is another one here (sha256 {ref.sha256[:12]}) than "
+            f"where the run was planned ({job.row.model_sha256[:12]}); install the same gssm, or "
+            "put the bundle where every worker sees it."
+        )
+    grid, corner = _grid_around(square, job.row.coverage, archive.chunk)
+    chunks = {"y": archive.chunk, "x": archive.chunk}
+    cube = open_cube(
+        job.items,
+        grid=grid,
+        window=job.settings.window,
+        elevation=job.settings.elevation,
+        chunks=chunks,
+    )
+    if cube.sizes["time"] != 1:
+        raise ItemError(
+            f"the items of {square.name} {job.row.key} make {cube.sizes['time']} acquisitions; "
+            "plan the run again."
+        )
+    if OF_THE_PAST & set(ref.load().spec.features):
+        cube = put_past(archive, square, job.row.coverage, cube)
+    product = predict(cube, job.settings.model)
+    product = product.assign(s2_age=cube["s2_age"], landsat_age=cube["landsat_age"])
+    return product[list(PIXEL_VARIABLES)].isel(time=0), corner
+
+
+def _grid_around(square: Square, coverage: tuple[Index, ...], chunk: int) -> tuple[GeoBox, Index]:
+    places = np.array(coverage) * chunk
+    top, left = (int(v) - chunk for v in places.min(axis=0))
+    bottom, right = (int(v) + 2 * chunk for v in places.max(axis=0))
+    whole = square.grid
+    assert whole.shape == (PIXELS, PIXELS)
+    shape = bottom - top, right - left
+    return GeoBox(shape, whole.affine * whole.affine.translation(left, top), whole.crs), (top, left)

@@ -1,0 +1,359 @@
+"""The shell's commands for archives: ``gssm archive`` and ``gssm update``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gssm import errors
+from gssm.archive_tables import (
+    print_estimate,
+    print_summary,
+    print_totals,
+    rows_table,
+    shown,
+    squares_table,
+)
+from gssm.shell import app, err, out, save_new, sentences
+
+if TYPE_CHECKING:
+    from gssm.archive.recipe import Recipe
+    from gssm.archive.repository import Archive
+    from gssm.archive.rounds import Round
+    from gssm.archive.run import Budget, Summary
+
+archive_app = typer.Typer(
+    no_args_is_help=True,
+    help="Build an archive of a region, fill in its past, and see what it holds.",
+)
+app.add_typer(archive_app, name="archive")
+
+Place = Annotated[
+    str, typer.Option("--archive", help="Folder, s3://bucket/prefix, gs://… or az://….")
+]
+CatalogName = Annotated[
+    str | None, typer.Option("--catalog", help="As of `gssm search`; by default the archive's.")
+]
+ModelName = Annotated[str | None, typer.Option("--model", help="default, or the path of a bundle.")]
+Clouds = Annotated[
+    float | None, typer.Option("--max-cloud-cover", help="Percent; scenes cloudier are left out.")
+]
+Window = Annotated[
+    str | None, typer.Option("--window", help="Largest time between radar and optical image.")
+]
+Elevation = Annotated[
+    str | None, typer.Option("--elevation", help="Which goes first: alos or copernicus.")
+]
+MaxFailed = Annotated[
+    float | None,
+    typer.Option("--max-failed", help="Largest share of pixels that may fail to be read."),
+]
+Replace = Annotated[bool, typer.Option("--replace", help="Replace maps of another model.")]
+Scheduler = Annotated[
+    str,
+    typer.Option(help="Dask scheduler, tcp://… or tls://…; by default the cores of this machine."),
+]
+Workers = Annotated[int, typer.Option(help="Processes on this machine; by default its cores.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what it would come to, no more.")]
+Rate = Annotated[float, typer.Option(min=0, help="Price of a core-hour, for --dry-run.")]
+Areas = Annotated[
+    str, typer.Option("--aoi", help="'W S E N' in degrees, or a GeoJSON file of polygons.")
+]
+Squares = Annotated[
+    str, typer.Option("--squares", help="MGRS squares, comma separated, such as 31UDS,31UES.")
+]
+
+
+@dataclass(frozen=True)
+class _How:
+    """How a command works: where, and whether at all."""
+
+    scheduler: str
+    workers: int
+    replace_any: bool = False
+    dry_run: bool = False
+    rate: float = 0.0
+    budget: Budget | None = None
+
+
+@archive_app.command()
+@sentences
+def build(
+    archive: Place,
+    datetime: Annotated[
+        str, typer.Option("--datetime", help="2018-05-01/2018-09-30, a day or a month (UTC).")
+    ],
+    aoi: Areas = "",
+    squares: Squares = "",
+    catalog: CatalogName = None,
+    model: ModelName = None,
+    max_cloud_cover: Clouds = None,
+    window: Window = None,
+    elevation: Elevation = None,
+    max_failed: MaxFailed = None,
+    renew: Replace = False,
+    scheduler: Scheduler = "",
+    workers: Workers = 0,
+    dry_run: DryRun = False,
+    rate: Rate = 0.0,
+    chunk: Annotated[int, typer.Option(hidden=True)] = 1000,
+) -> None:
+    """Map every acquisition of a region and period that the archive has not.
+
+    Run it again to go on after an interruption. Example: `gssm archive build --archive
+    flanders --aoi "2.5 50.7 5.9 51.5" --datetime 2023-05/2023-09`
+    """
+    from gssm.archive.recipe import Recipe
+    from gssm.archive.rounds import Round
+    from gssm.request import check_datetime
+
+    options = dict(
+        catalog=catalog,
+        model=model,
+        max_cloud_cover=max_cloud_cover,
+        window=window,
+        elevation=elevation,
+        max_failed=max_failed,
+    )
+    check_datetime(datetime)
+    how = _How(scheduler, workers, renew, dry_run, rate)
+    shape, names = _area([aoi] if aoi else []), _names(squares)
+    if shape is None and not names:
+        raise errors.RequestError("no area was given; say what to map with --aoi or --squares.")
+    added = Recipe(area=_written(shape), squares=() if shape is not None else names)
+    place, recipe = _opened(archive, added, options, how, chunk)
+    _perform(place, [Round(shape, datetime, names)], recipe, how, chunk)
+
+
+@archive_app.command()
+@sentences
+def backfill(
+    archive: Place,
+    since: Annotated[str, typer.Option(help="First date, such as 2016-01-01.")],
+    priority: Annotated[
+        list[str], typer.Option(help="Area, as --aoi; several, the most urgent first.")
+    ],
+    until: Annotated[str, typer.Option(help="Last date; by default now.")] = "",
+    order: Annotated[
+        str, typer.Option(help="Which months come first: newest or oldest.")
+    ] = "newest",
+    budget_jobs: Annotated[int | None, typer.Option(min=1, help="Stop after so many jobs.")] = None,
+    budget_hours: Annotated[
+        float | None, typer.Option(min=0, help="Begin no job after so many hours.")
+    ] = None,
+    catalog: CatalogName = None,
+    model: ModelName = None,
+    scheduler: Scheduler = "",
+    workers: Workers = 0,
+    dry_run: DryRun = False,
+    rate: Rate = 0.0,
+    chunk: Annotated[int, typer.Option(hidden=True)] = 1000,
+) -> None:
+    """Fill in the past, month by month and area by area, as far as a budget goes.
+
+    Run it again to go on. Example: `gssm archive backfill --archive flanders --since 2016-01-01
+    --priority fields.geojson --priority "2.5 50.7 5.9 51.5" --budget-hours 8`
+    """
+    from gssm.archive.area import read_area
+    from gssm.archive.recipe import Recipe
+    from gssm.archive.run import Budget
+    from gssm.archive.update import backfill_rounds
+
+    budget = Budget(budget_jobs, budget_hours)
+    how = _How(scheduler, workers, dry_run=dry_run, rate=rate, budget=budget)
+    areas = [read_area(one) for one in priority]
+    rounds = list(backfill_rounds(areas, since, _last(until), order))
+    options = dict(catalog=catalog, model=model)
+    added = Recipe(area=_written(_area(priority)))
+    place, recipe = _opened(archive, added, options, how, chunk)
+    _perform(place, rounds, recipe, how, chunk)
+
+
+@app.command()
+@sentences
+def update(
+    archive: Place,
+    scheduler: Scheduler = "",
+    workers: Workers = 0,
+    dry_run: DryRun = False,
+    rate: Rate = 0.0,
+) -> None:
+    """Add the newest images to an archive, as it was built; fit for cron.
+
+    A date is mapped with what there is, and again when a better partner comes within the
+    window. Two updates at once do no harm: each date is written once.
+    """
+    from gssm.archive.recipe import read_recipe
+    from gssm.archive.repository import find_archive
+    from gssm.archive.update import update_rounds
+
+    place = find_archive(archive)
+    recipe = read_recipe(place)
+    if recipe is None:
+        raise errors.ArchiveError(
+            f"archive {place.url}: nothing says how it was made; build it with "
+            "`gssm archive build`."
+        )
+    rounds = update_rounds(place, recipe, _now())
+    _perform(place, rounds, recipe, _How(scheduler, workers, dry_run=dry_run, rate=rate))
+
+
+@archive_app.command()
+@sentences
+def status(
+    archive: Place,
+    square: Annotated[str, typer.Option(help="Every acquisition of this square.")] = "",
+    state: Annotated[
+        str, typer.Option("--status", help="Only acquisitions that are done, skipped or failed.")
+    ] = "",
+    csv: Annotated[Path | None, typer.Option(help="Also write all rows to a file.")] = None,
+) -> None:
+    """Show what an archive holds, what was skipped and what failed, and why."""
+    import pandas as pd
+
+    from gssm.archive.acquisitions import read_rows, squares_of
+    from gssm.archive.ledger import as_frame
+    from gssm.archive.repository import find_archive
+    from gssm.archive.tiles import parse
+
+    if state not in ("", "done", "skipped", "failed"):
+        raise errors.RequestError(f"there is no status {state!r}; use done, skipped or failed.")
+    place = find_archive(archive)
+    chosen = [parse(square)] if square else squares_of(place)
+    tables = [as_frame(read_rows(place, one), one.name) for one in chosen]
+    tables = [table for table in tables if len(table)]
+    if not tables:
+        raise errors.EmptySearchError(
+            f"archive {place.url} has no acquisition" + (f" of {square}." if square else " yet.")
+        )
+    table = pd.concat(tables, ignore_index=True)
+    if state:
+        table = table[table["status"] == state]
+    out.print(rows_table(table) if square or state else squares_table(table))
+    print_totals(table)
+    if csv is not None:
+        save_new(csv, lambda file: table.to_csv(file, index=False))
+
+
+def _last(until: str) -> Any:
+    from gssm.request import check_datetime
+
+    return check_datetime(until)[1] if until else _now()
+
+
+def _now() -> Any:
+    import pandas as pd
+
+    return pd.Timestamp.now("UTC").tz_localize(None)
+
+
+def _area(words: Sequence[str]) -> Any:
+    """Union of areas, or None where none is given."""
+    import shapely
+
+    from gssm.archive.area import read_area
+
+    return shapely.union_all([read_area(one) for one in words]) if words else None
+
+
+def _written(shape: Any) -> str:
+    import shapely
+
+    return "" if shape is None else str(shapely.to_geojson(shape.normalize()))
+
+
+def _names(squares: str) -> tuple[str, ...]:
+    from gssm.archive.tiles import parse
+
+    return tuple(parse(name).name for name in squares.replace(",", " ").split())
+
+
+def _opened(
+    url: str, added: Recipe, options: dict[str, Any], how: _How, chunk: int
+) -> tuple[Archive | None, Recipe]:
+    """Open or make an archive, and keep in it how it is made; a dry run does neither."""
+    from gssm.archive.plan import refuse_unservable
+    from gssm.archive.recipe import Recipe, extended, read_recipe, stated, write_recipe
+    from gssm.archive.repository import archive_exists, create_archive, find_archive
+
+    is_there = archive_exists(url)
+    archive = find_archive(url) if is_there else None
+    old = read_recipe(archive) if archive is not None else None
+    recipe = stated(old or Recipe(), options)
+    refuse_unservable(recipe.settings(), recipe.max_cloud_cover)
+    recipe = extended(old, replace(recipe, area=added.area, squares=added.squares))
+    if how.dry_run:
+        return archive, recipe
+    archive = archive or create_archive(url, chunk=chunk)
+    _tell_changes(old, recipe)
+    write_recipe(archive, recipe)
+    return archive, recipe
+
+
+def _tell_changes(old: Recipe | None, new: Recipe) -> None:
+    for name in ("catalog", "model", "window", "elevation", "max_cloud_cover", "max_failed"):
+        before = getattr(old, name, None)
+        if old is not None and before != getattr(new, name):
+            out.print(
+                f"the archive's {name} was {before} and is {getattr(new, name)} from now on",
+                highlight=False,
+                soft_wrap=True,
+            )
+
+
+def _perform(
+    archive: Archive | None, rounds: list[Round], recipe: Recipe, how: _How, chunk: int = 1000
+) -> None:
+    """Plan rounds and run what they come to, or say what it would be."""
+    from gssm.archive.clusters import cluster
+    from gssm.archive.costs import estimate
+    from gssm.archive.plan import steps
+    from gssm.archive.rounds import rounds_size
+    from gssm.archive.run import PER_THREAD, run
+
+    planned = partial(
+        steps,
+        archive,
+        rounds,
+        catalog=recipe.catalog,
+        max_cloud_cover=recipe.max_cloud_cover,
+        settings=recipe.settings(how.replace_any),
+        chunk=chunk,
+    )
+    total = rounds_size(rounds)
+    if how.dry_run:
+        with err.status("planning"):
+            whole = estimate(planned(), archive.chunk if archive else chunk, recipe.model)
+        print_estimate(whole, how.rate)
+        _raise_unplanned(whole.unplanned, whole.reason)
+        return
+    assert archive is not None
+    with cluster(how.scheduler, how.workers) as client, shown(total) as report:
+        threads = sum(client.nthreads().values())
+        found = planned(abreast=PER_THREAD * threads)
+        summary = run(archive, found, client, budget=how.budget, report=report)
+    print_summary(summary)
+    _raise_failures(summary)
+
+
+def _raise_failures(summary: Summary) -> None:
+    """End the command with an error where something failed; all the rest is in the archive."""
+    if summary.failed:
+        raise errors.ReadError(
+            f"{summary.failed} acquisitions failed; see `gssm archive status --status failed`, and "
+            "run the same command again to try them again."
+        )
+    _raise_unplanned(len(summary.unplanned), next(iter(summary.unplanned), ""))
+
+
+def _raise_unplanned(number: int, reason: str) -> None:
+    if number:
+        raise errors.CatalogUnreachableError(
+            f"the catalogue failed for {number} months of squares; run the same command again to "
+            f"plan them (the first: {reason.rstrip('.')})."
+        )

@@ -1,0 +1,325 @@
+from dataclasses import replace
+from multiprocessing import get_context
+
+import numpy as np
+import pytest
+import xarray as xr
+import zarr
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from gssm.archive.acquisitions import (
+    read_rows,
+    record_open,
+    sort_square,
+    squares_of,
+    write_acquisition,
+)
+from gssm.archive.ledger import Row, why_not
+from gssm.archive.packing import PACKINGS
+from gssm.archive.repository import create_archive, find_archive, open_repository
+from gssm.archive.tiles import parse
+from gssm.errors import ReadError
+
+SQUARE = parse("31UFS")
+CHUNK = 200
+DAY = 86_400
+
+
+def row_of(day, *, coverage=((3, 4), (3, 5)), **changes):
+    made = Row(
+        time=1_700_000_000 + day * DAY,
+        platform="sentinel-1a",
+        relative_orbit=37,
+        orbit_state="ascending",
+        radar=(f"S1_{day}",),
+        partners=("S2",),
+        processed="20240101",
+        model_sha256="m",
+        coverage=tuple(coverage),
+    )
+    return replace(made, **changes)
+
+
+def packed_chunks(row, seed=None, flags=0):
+    """Random packed pixels that follow from the row alone, some of them missing."""
+    for index in row.coverage:
+        digest = int(row.digest[:8], 16)
+        rng = np.random.default_rng([digest if seed is None else seed, *index])
+        values = {
+            "soil_moisture": rng.integers(0, 5000, (CHUNK, CHUNK)).astype(np.uint16),
+            "soil_moisture_uncertainty": rng.integers(0, 200, (CHUNK, CHUNK)).astype(np.uint8),
+            "quality_flag": np.full((CHUNK, CHUNK), flags, np.uint16),
+            "s2_age": rng.integers(-300, 300, (CHUNK, CHUNK)).astype(np.int16),
+            "landsat_age": rng.integers(-300, 300, (CHUNK, CHUNK)).astype(np.int16),
+        }
+        missing = rng.random((CHUNK, CHUNK)) < 0.1
+        for name, block in values.items():
+            if name != "quality_flag":
+                block[missing] = PACKINGS[name].fill
+        yield index, values
+
+
+def write(archive, row, square=SQUARE, **options):
+    return write_acquisition(archive, square, row, packed_chunks(row), **options)
+
+
+def read(archive, square=SQUARE):
+    store = open_repository(archive).readonly_session("main").store
+    return xr.open_zarr(store, group=square.group, consolidated=False)
+
+
+def expected(row):
+    """Physical soil moisture of the chunks of a row, by chunk."""
+    for (i, j), values in packed_chunks(row):
+        moisture = values["soil_moisture"].astype(float) * 1e-4
+        moisture[values["soil_moisture"] == 65535] = np.nan
+        window = {"y": slice(i * CHUNK, (i + 1) * CHUNK), "x": slice(j * CHUNK, (j + 1) * CHUNK)}
+        yield window, moisture
+
+
+def assert_holds(archive, rows, square=SQUARE):
+    found = read(archive, square)
+    assert found.sizes["time"] == len(rows)
+    times = found["time"].values.astype("datetime64[s]").astype(int)
+    assert sorted(times) == sorted(row.time for row in rows)
+    for row in rows:
+        date = found.isel(time=int(np.flatnonzero(times == row.time)[0]))
+        assert int(date["relative_orbit"]) == row.relative_orbit
+        for window, moisture in expected(row):
+            np.testing.assert_allclose(
+                date["soil_moisture"].isel(window).values, moisture, atol=1e-7
+            )
+
+
+@pytest.fixture
+def archive(tmp_path):
+    return create_archive(str(tmp_path / "archive"), chunk=CHUNK)
+
+
+def test_a_date_comes_back_with_its_place_and_its_row(archive):
+    row = row_of(0)
+    written = write(archive, row)
+    assert_holds(archive, [row])
+    assert read_rows(archive, SQUARE) == [written]
+    assert written.status == "done"
+    assert written.valued == sum(np.isfinite(m).sum() for _, m in expected(row))
+    assert squares_of(archive) == [SQUARE]
+    found = read(archive)
+    assert found["soil_moisture"].dtype.kind == "f"
+    assert np.isnan(found["soil_moisture"].isel(time=0, y=0, x=0))
+    left, bottom, right, top = SQUARE.bounds
+    np.testing.assert_array_equal(found["x"][[0, -1]], [left + 5, right - 5])
+    np.testing.assert_array_equal(found["y"][[0, -1]], [top - 5, bottom + 5])
+    assert found["spatial_ref"].attrs["crs_wkt"]
+
+
+def test_the_same_acquisition_twice_changes_nothing(archive):
+    write(archive, row_of(0))
+    tip = open_repository(archive).lookup_branch("main")
+
+    def never():
+        raise AssertionError("computed again")
+        yield
+
+    again = write_acquisition(
+        archive, SQUARE, replace(row_of(0), time=row_of(0).time + 25), never()
+    )
+    assert (again.status, again.reason) == ("skipped", "already there")
+    assert open_repository(archive).lookup_branch("main") == tip
+
+
+def test_a_reprocessed_acquisition_replaces_and_the_old_one_stays_readable(archive):
+    old, new = row_of(0), row_of(0, processed="20240301")
+    write(archive, row_of(1))
+    write(archive, old)
+    snapshot = open_repository(archive).lookup_branch("main")
+    assert write(archive, new).status == "done"
+    assert_holds(archive, [row_of(1), new])
+    before = open_repository(archive).readonly_session(snapshot_id=snapshot).store
+    past = xr.open_zarr(before, group=SQUARE.group, consolidated=False)
+    window, moisture = next(iter(expected(old)))
+    np.testing.assert_allclose(past["soil_moisture"].isel(time=1, **window), moisture, atol=1e-7)
+    assert write(archive, old).reason.startswith("there from a newer processing")
+
+
+def test_what_a_replaced_date_had_and_the_new_one_lacks_is_gone(archive):
+    write(archive, row_of(0))
+    new = row_of(0, processed="20240301")
+
+    def mostly_missing():
+        for number, (index, values) in enumerate(packed_chunks(new)):
+            if number:
+                for name in values:
+                    values[name] = np.full_like(values[name], PACKINGS[name].fill)
+            yield index, values
+
+    write_acquisition(archive, SQUARE, new, mostly_missing())
+    found = read(archive).isel(time=0, y=slice(3 * CHUNK, 4 * CHUNK))
+    assert found["soil_moisture"].isel(x=slice(4 * CHUNK, 5 * CHUNK)).notnull().any()
+    assert found["soil_moisture"].isel(x=slice(5 * CHUNK, 6 * CHUNK)).isnull().all()
+    store = open_repository(archive).readonly_session("main").store
+    coarse = zarr.open_group(store, mode="r")[f"{SQUARE.group}/overviews/2/soil_moisture"][0]
+    assert (coarse[300:400, 400:500] != 65535).any()
+    assert (coarse[300:400, 500:600] == 65535).all()
+
+
+def test_nothing_is_written_where_too_much_failed_or_nothing_has_a_value(archive):
+    tip = open_repository(archive).lookup_branch("main")
+    row = row_of(0)
+    chunks = packed_chunks(row, flags=1 << 11)
+    with pytest.raises(ReadError, match=r"31UFS 2023.*could not be read"):
+        write_acquisition(archive, SQUARE, row, chunks, max_failed=0.1)
+
+    def empty():
+        for index, values in packed_chunks(row):
+            values["soil_moisture"][:] = 65535
+            yield index, values
+
+    skipped = write_acquisition(archive, SQUARE, row, empty())
+    assert (skipped.status, skipped.reason[:14]) == ("skipped", "no pixel has a")
+    assert open_repository(archive).lookup_branch("main") == tip
+    assert squares_of(archive) == []
+
+
+def test_a_failure_while_chunks_come_leaves_nothing(archive):
+    def breaks():
+        yield next(packed_chunks(row_of(0)))
+        raise ReadError("gone")
+
+    with pytest.raises(ReadError, match="gone"):
+        write_acquisition(archive, SQUARE, row_of(0), breaks())
+    assert squares_of(archive) == []
+
+
+def test_dates_come_in_any_order_and_are_sorted_by_one_commit(archive):
+    rows = [
+        row_of(day, coverage=cover)
+        for day, cover in [(5, [(0, 0)]), (1, [(0, 0), (7, 7)]), (9, [(7, 7)]), (3, [(0, 1)])]
+    ]
+    for row in rows:
+        write(archive, row)
+    assert not read(archive).indexes["time"].is_monotonic_increasing
+    assert sort_square(archive, SQUARE)
+    assert read(archive).indexes["time"].is_monotonic_increasing
+    assert_holds(archive, rows)
+    assert not sort_square(archive, SQUARE)
+    store = open_repository(archive).readonly_session("main").store
+    coarse = zarr.open_group(store, mode="r")[f"{SQUARE.group}/overviews/4/soil_moisture"]
+    seen = [(coarse[k][:50, :50] != 65535).any() for k in range(4)]
+    assert seen == [True, False, True, False]  # days 1, 3, 5, 9
+
+
+def test_skips_and_failures_are_kept_until_the_date_comes(archive):
+    failed = row_of(0, status="failed", reason="404")
+    record_open(archive, SQUARE, [failed, row_of(1, status="skipped", reason="EW mode")])
+    assert {r.status for r in read_rows(archive, SQUARE)} == {"failed", "skipped"}
+    record_open(archive, SQUARE, [replace(failed, reason="503")])
+    assert sorted(r.reason for r in read_rows(archive, SQUARE)) == ["503", "EW mode"]
+    write(archive, row_of(0))
+    assert sorted(r.status for r in read_rows(archive, SQUARE)) == ["done", "skipped"]
+
+
+def test_the_rule_of_replacement():
+    old = row_of(0)
+    assert why_not(old, None) == ""
+    assert why_not(old, old) == "already there"
+    assert "another model" in why_not(replace(old, model_sha256="n"), old)
+    assert why_not(replace(old, model_sha256="n"), old, replace_any=True) == ""
+    assert why_not(replace(old, processed="2025"), old) == ""
+    assert "newer processing" in why_not(replace(old, processed="2019"), old)
+    more = replace(old, coverage=(*old.coverage, (9, 9)))
+    assert why_not(more, old) == ""
+    assert why_not(old, more) == "already there"
+    assert why_not(replace(old, partners=("S2", "L8")), old) == ""
+    assert "no input came" in why_not(replace(old, partners=("L8",)), old)
+    provisional = replace(old, provisional=True)
+    assert why_not(replace(old, partners=("L8",)), provisional) == ""
+    assert "no input came" in why_not(replace(old, partners=()), provisional)
+
+
+def _write_days(url, days, orbit):
+    archive = find_archive(url)
+    for day in days:
+        write(archive, row_of(day, relative_orbit=orbit))
+
+
+def test_two_writers_of_one_square_lose_nothing(archive):
+    context = get_context("spawn")
+    writers = [
+        context.Process(target=_write_days, args=(archive.url, range(n, 8, 2), 30 + n))
+        for n in range(2)
+    ]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+        assert writer.exitcode == 0
+    rows = [row_of(day, relative_orbit=30 + day % 2) for day in range(8)]
+    sort_square(archive, SQUARE)
+    assert_holds(archive, rows)
+    assert len(read_rows(archive, SQUARE)) == 8
+
+
+class ArchiveMachine(RuleBasedStateMachine):
+    """Append, replace, resume, sort and read in any order: as a dict of rows says."""
+
+    @initialize()
+    def start(self):
+        from tempfile import TemporaryDirectory
+
+        self.folder = TemporaryDirectory()
+        self.archive = create_archive(f"{self.folder.name}/a", chunk=CHUNK)
+        self.model: dict[int, Row] = {}
+
+    @rule(
+        day=st.integers(0, 5),
+        processed=st.sampled_from(["20240101", "20240201"]),
+        cover=st.sampled_from([((0, 0),), ((0, 0), (49, 49)), ((0, 1),)]),
+    )
+    def write_date(self, day, processed, cover):
+        row = row_of(day, processed=processed, coverage=cover)
+        old = self.model.get(day)
+        result = write(self.archive, row)
+        fits = old is None or set(old.coverage) <= set(cover)
+        if not why_not(row, old) and fits:
+            assert result.status == "done"
+            self.model[day] = row
+        else:
+            assert result.status == "skipped"
+
+    @rule(day=st.integers(0, 5))
+    def break_off(self, day):
+        def breaks():
+            yield next(packed_chunks(row_of(day)))
+            raise ReadError("gone")
+
+        if day not in self.model:
+            with pytest.raises(ReadError):
+                write_acquisition(self.archive, SQUARE, row_of(day), breaks())
+
+    @rule()
+    def sort(self):
+        if self.model:
+            sort_square(self.archive, SQUARE)
+            assert read(self.archive).indexes["time"].is_monotonic_increasing
+
+    @invariant()
+    def holds(self):
+        if getattr(self, "model", None):
+            assert_holds(self.archive, list(self.model.values()))
+
+    def teardown(self):
+        if hasattr(self, "folder"):
+            self.folder.cleanup()
+
+
+TestArchiveMachine = ArchiveMachine.TestCase
+TestArchiveMachine.settings = settings(
+    max_examples=6,
+    stateful_step_count=10,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+)
