@@ -143,13 +143,18 @@ def _even(dataset: xr.Dataset) -> xr.Dataset:
 
     What is cut out of an archive begins with a part of a chunk.
     """
-    chunks = {str(d): sizes for d, sizes in dataset.chunksizes.items()}
-    uneven = {
-        d: max(sizes)
-        for d, sizes in chunks.items()
-        if len({*sizes[:-1]}) > 1 or sizes[-1] > sizes[0]
-    }
-    return dataset.chunk(uneven) if uneven else dataset
+    even = {}
+    for name, array in dataset.variables.items():
+        uneven = {
+            dimension: max(sizes)
+            for dimension, sizes in array.chunksizes.items()
+            if len({*sizes[:-1]}) > 1 or sizes[-1] > sizes[0]
+        }
+        if uneven:
+            even[name] = array.chunk(uneven)
+    return dataset.assign({n: v for n, v in even.items() if n in dataset.data_vars}).assign_coords(
+        {n: v for n, v in even.items() if n in dataset.coords}
+    )
 
 
 def _counts(dataset: xr.Dataset) -> dict[str, Any]:

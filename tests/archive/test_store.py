@@ -52,6 +52,22 @@ def test_paths_and_stores_alike(tmp_path, make):
     assert xr.open_zarr(tmp_path / "sm.zarr", consolidated=False).sizes["time"] == 2
 
 
+def test_chunks_that_begin_with_a_part_are_written(tmp_path):
+    part = product().isel(y=slice(3, None))
+    assert part.chunks["y"][0] < part.chunks["y"][1]
+    to_zarr(part, tmp_path / "sm.zarr")
+    back = xr.open_zarr(tmp_path / "sm.zarr", consolidated=False)
+    xr.testing.assert_equal(back.load(), part.load())
+
+
+def test_times_of_fractions_of_a_second_are_kept(tmp_path):
+    part = product()
+    part = part.assign_coords(time=part["time"].values + np.timedelta64(123, "ms"))
+    to_zarr(part, tmp_path / "sm.zarr")
+    back = xr.open_zarr(tmp_path / "sm.zarr", consolidated=False)
+    np.testing.assert_array_equal(back["time"], part["time"])
+
+
 def test_an_fsspec_url_is_written_and_refused_when_there():
     url = "memory://gssm-test/sm.zarr"
     to_zarr(product(), url)
