@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from gssm.archive.repository import (
     write_session,
 )
 from gssm.archive.tiles import Square, chunk_window, parse
-from gssm.errors import ReadError
+from gssm.errors import ArchiveError, CubeError, GssmError, ReadError
 from gssm.quality import BY_MEANING
 
 Packed = Mapping[str, NDArray[Any]]
@@ -81,10 +82,14 @@ def write_acquisition(
         draft = _begin(session.store, archive, square, row, replace_any)
         if isinstance(draft, Row):
             return draft
-        written = _write_pixels(draft, archive.chunk, row, chunks)
+        written = _write_pixels(draft, archive.chunk, row, _named(square, row, chunks))
         _refuse_failed(square, written, max_failed)
         if not written.valued:
-            return replace(written, status="skipped", reason=NO_VALUE)
+            return replace(written, status="skipped", reason=NO_VALUE, written="")
+        if draft.old is not None and draft.old.digest == written.digest:
+            written = replace(written, tries=draft.old.tries + 1)
+            if written.failed >= draft.old.failed:
+                return _tried(archive, square, draft.old)
         for _ in range(MOST_CONFLICTS):
             _write_rows(draft.group, DONE, [*draft.others, written])
             try:
@@ -107,6 +112,7 @@ class _Draft:
     group: zarr.Group
     place: int
     others: list[Row]
+    old: Row | None
 
 
 def _begin(
@@ -125,13 +131,13 @@ def _begin(
         return replace(old, status="skipped", reason=reason)
     group = group if group is not None else groups.create_group(root, square, archive.chunk)
     there = groups.times(group)
-    if old is None and row.time in there:
+    if row.time in there and (old is None or old.time != row.time):
         return replace(row, status="skipped", reason="another acquisition has the same second")
     place = len(there) if old is None else int(np.flatnonzero(there == old.time)[0])
     if old is not None:
         remove_chunks(store, list(groups.chunk_keys(group, old.coverage, place)))
     groups.set_date(group, place, row)
-    return _Draft(group, place, [other for other in rows if other is not old])
+    return _Draft(group, place, [other for other in rows if other is not old], old)
 
 
 def _write_pixels(
@@ -149,14 +155,54 @@ def _write_pixels(
         moisture, flags = packed["soil_moisture"], packed["quality_flag"]
         valued += int((moisture != PACKINGS["soil_moisture"].fill).sum())
         failed += int(((flags & mask != 0) & (flags != fill)).sum())
-    assert not pyramid.missing, pyramid.missing
+    if pyramid.missing:
+        raise CubeError(f"chunks {pyramid.missing} of {row.key} did not come; write them all.")
     now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
-    return replace(row, status="done", valued=valued, failed=failed, written=now)
+    return replace(
+        row,
+        status="done",
+        valued=valued,
+        failed=failed,
+        written=now,
+        gssm_version=version("gssm"),
+    )
+
+
+def _named(
+    square: Square, row: Row, chunks: Iterable[tuple[Index, Packed]]
+) -> Iterator[tuple[Index, Packed]]:
+    """Pass chunks on; what the system says of the files they come from is not of the archive."""
+    try:
+        yield from chunks
+    except GssmError:
+        raise
+    except OSError as error:
+        raise ReadError(
+            f"{square.name} {row.key} could not be read ({error}); try again."
+        ) from error
+
+
+def _tried(archive: Archive, square: Square, old: Row) -> Row:
+    """Note that mapping again what failed to be read brought nothing."""
+    tried = replace(old, tries=old.tries + 1)
+
+    def change(root: zarr.Group, _: str) -> bool:
+        group = root[square.group]
+        assert isinstance(group, zarr.Group)
+        rows = _rows(group, DONE)
+        if old not in rows:
+            return False
+        _write_rows(group, DONE, [*(row for row in rows if row != old), tried])
+        return True
+
+    transact(archive, f"{square.name} {old.key} tried again", change)
+    return replace(tried, status="skipped", reason="mapped again, and no fewer pixels failed")
 
 
 def _refuse_failed(square: Square, row: Row, max_failed: float) -> None:
     """Refuse an acquisition of which too much could not be read."""
-    if row.failed and (share := row.failed / (row.failed + row.valued)) > max_failed:
+    share = row.failed / max(1, row.failed + row.valued)
+    if share > max_failed or (row.failed and not row.valued):
         raise ReadError(
             f"{square.name} {row.key}: {share:.1%} of its pixels could not be read, more than "
             f"max_failed={max_failed:g} allows; run again, or leave out the items that the "
@@ -207,7 +253,9 @@ def rows_of(root: zarr.Group, square: Square) -> list[Row]:
 
 def record_open(archive: Archive, square: Square, rows: Iterable[Row]) -> None:
     """Record acquisitions that were skipped or failed, in place of what was said of them."""
-    new = list(rows)
+    new: list[Row] = []
+    for row in rows:  # of two rows of one pass the later one tells
+        new = [*(other for other in new if not ledger.is_same_pass(other, row)), row]
 
     def change(root: zarr.Group, _: str) -> bool:
         found = root.get(square.group)
@@ -232,6 +280,11 @@ def sort_square(archive: Archive, square: Square) -> bool:
         group = root[square.group]
         assert isinstance(group, zarr.Group)
         there = groups.times(group)
+        if len(np.unique(there)) != len(there):
+            raise ArchiveError(
+                f"archive {archive.url}: {square.name} has two dates of one second; restore an "
+                "earlier version of it."
+            )
         order = np.argsort(there, kind="stable")
         moved = np.flatnonzero(order != np.arange(len(order)))
         if not moved.size:

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import dask
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
@@ -20,12 +19,12 @@ from gssm.archive.packing import PACKINGS, pack
 from gssm.archive.past import put_past
 from gssm.archive.repository import Archive
 from gssm.archive.tiles import Square, chunk_window, owned, parse
-from gssm.archive.zones import PIXELS
+from gssm.archive.zones import PIXEL
 from gssm.errors import BundleError, ItemError
 from gssm.models.bundle import resolve
 from gssm.models.ensemble import OF_THE_PAST
 from gssm.predict import predict
-from gssm.quality import NO_VALUE
+from gssm.quality import BY_MEANING
 
 
 @dataclass(frozen=True)
@@ -89,15 +88,15 @@ def _chunks(
             "x": slice(columns.start - corner[1], columns.stop - corner[1]),
         }
         # Dask runs one job in each thread of a worker: here it must not start more.
-        with dask.config.set(scheduler="synchronous"):
-            values = product.isel(inside).load()
+        values = product.isel(inside).load(scheduler="synchronous")
         yield index, _packed(values, owned(square, rows, columns))
 
 
 def _packed(values: xr.Dataset, ours: NDArray[np.bool_] | None) -> dict[str, NDArray[Any]]:
     """Packed variables; fill in all of them where the radar saw nothing, or another's ground."""
     flags = values["quality_flag"].values
-    empty = np.isnan(values["soil_moisture"].values) & (flags & NO_VALUE == 0)
+    # Water, snow and layover are known where the radar never looked; a failed read may be its.
+    empty = ~values["seen"].values & (flags & BY_MEANING["read_failed"].mask == 0)
     if ours is not None:
         empty |= ~ours
     packed = {name: pack(name, values[name].values) for name in PIXEL_VARIABLES}
@@ -136,15 +135,20 @@ def _product(archive: Archive, square: Square, job: Job) -> tuple[xr.Dataset, In
     if OF_THE_PAST & set(ref.load().spec.features):
         cube = put_past(archive, square, job.row.coverage, cube)
     product = predict(cube, job.settings.model)
-    product = product.assign(s2_age=cube["s2_age"], landsat_age=cube["landsat_age"])
-    return product[list(PIXEL_VARIABLES)].isel(time=0), corner
+    seen = cube["vv"].notnull() | cube["vh"].notnull()
+    product = product.assign(s2_age=cube["s2_age"], landsat_age=cube["landsat_age"], seen=seen)
+    return product[[*PIXEL_VARIABLES, "seen"]].isel(time=0), corner
 
 
 def _grid_around(square: Square, coverage: tuple[Index, ...], chunk: int) -> tuple[GeoBox, Index]:
     places = np.array(coverage) * chunk
     top, left = (int(v) - chunk for v in places.min(axis=0))
     bottom, right = (int(v) + 2 * chunk for v in places.max(axis=0))
-    whole = square.grid
-    assert whole.shape == (PIXELS, PIXELS)
-    shape = bottom - top, right - left
-    return GeoBox(shape, whole.affine * whole.affine.translation(left, top), whole.crs), (top, left)
+    west, _, _, north = square.bounds
+    bounds = (
+        west + PIXEL * left,
+        north - PIXEL * bottom,
+        west + PIXEL * right,
+        north - PIXEL * top,
+    )
+    return GeoBox.from_bbox(bounds, crs=square.grid.crs, resolution=PIXEL, tight=True), (top, left)

@@ -17,6 +17,9 @@ from gssm.pairing import SAME_PASS
 Status = Literal["done", "skipped", "failed"]
 Index = tuple[int, int]
 
+# Times that an acquisition is mapped again because some of it failed to be read.
+MOST_TRIES = 3
+
 
 @dataclass(frozen=True)
 class Row:
@@ -44,6 +47,12 @@ class Row:
         When, ISO 8601, UTC.
     valued, failed
         Pixels with a value, and pixels flagged ``read_failed``.
+    tries
+        Times that it was mapped again because some of it had failed to be read.
+    past
+        Chunks of the coverage with references of the past, for a model that reads them.
+    gssm_version
+        What mapped it.
     """
 
     time: int
@@ -62,6 +71,9 @@ class Row:
     written: str = ""
     valued: int = 0
     failed: int = 0
+    tries: int = 0
+    past: int = 0
+    gssm_version: str = ""
 
     @property
     def key(self) -> str:
@@ -71,18 +83,22 @@ class Row:
 
     @property
     def digest(self) -> str:
-        """Of everything that decides the pixels; coverage apart, which decides how many."""
+        """Of the inputs that an archive gets ever newer ones of; the recipe is the archive's."""
         parts = (
             *(sorted(self.radar), sorted(self.partners), sorted(self.elevation)),
-            *(self.processed, self.model_sha256),
+            *(self.processed, self.model_sha256, self.past),
         )
         return sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def is_same_pass(a: Row, b: Row) -> bool:
-    """Tell whether two rows are of one acquisition, whichever slices were known of it."""
+    """Tell whether two rows are of one acquisition, whichever slices were known of it.
+
+    An orbit that is unknown may be any.
+    """
     near = abs(a.time - b.time) <= SAME_PASS.total_seconds()
-    return near and (a.platform, a.relative_orbit) == (b.platform, b.relative_orbit)
+    orbits = {a.relative_orbit, b.relative_orbit}
+    return near and a.platform == b.platform and (len(orbits) == 1 or -1 in orbits)
 
 
 def find(rows: Iterable[Row], wanted: Row) -> Row | None:
@@ -93,16 +109,18 @@ def find(rows: Iterable[Row], wanted: Row) -> Row | None:
 def why_not(new: Row, old: Row | None, *, replace_any: bool = False) -> str:
     """Say why an acquisition that is there is not replaced; empty if it is.
 
-    The rule: what is there goes only where something better comes. In this order, radar of
-    newer processing replaces older, never the other way; more of the square replaces less; a
-    provisional map is replaced when a partner came that it had not, a final one only when new
-    ones came beside all those it had. Another model replaces only on request.
+    The rule: what is there goes only where something better comes. In this order: the same
+    inputs replace a map of which some pixels failed to be read, `MOST_TRIES` times; another
+    model replaces only on request; radar of newer processing replaces older, never the other
+    way; more of the square replaces less, unless partners were lost; more references of the
+    past replace fewer; a provisional map is replaced when a partner came that it had not, a
+    final one, or one with fewer slices, only when nothing is lost of what it had.
     """
     if old is None:
         return ""
     is_whole = set(new.coverage) <= set(old.coverage)
     if new.digest == old.digest and is_whole:
-        return "already there"
+        return "" if old.failed and old.tries < MOST_TRIES else "already there"
     if replace_any:
         return ""
     if new.model_sha256 != old.model_sha256:
@@ -110,11 +128,12 @@ def why_not(new: Row, old: Row | None, *, replace_any: bool = False) -> str:
     if new.processed != old.processed:
         newer = new.processed > old.processed
         return "" if newer else "there from a newer processing of the radar"
-    if not is_whole:
-        return ""
     had, has = set(old.partners), set(new.partners)
-    came = not has <= had if old.provisional else had < has
-    if came or set(old.radar) < set(new.radar):
+    if has < had:
+        return "there with partners that are not listed any more"
+    if not is_whole or new.past > old.past or set(old.radar) < set(new.radar):
+        return ""
+    if (not has <= had) if old.provisional else had < has:
         return ""
     return "there, and no input came that it had not"
 

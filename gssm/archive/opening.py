@@ -103,8 +103,24 @@ def open_repository(archive: Archive | str) -> icechunk.Repository:
         There is none, or the storage does not answer.
     """
     place = parse_place(archive.url if isinstance(archive, Archive) else archive)
+    refuse_forked(place.url)
     with archiving(place.url):
         return _opened(place.url, os.getpid(), environment_key())
+
+
+# Threads of icechunk, which a process that is forked from one that used it has not: it would
+# wait for them for ever.
+_threads = {"started": False, "lost": False}
+os.register_at_fork(after_in_child=lambda: _threads.update(lost=_threads["started"]))
+
+
+def refuse_forked(url: str) -> None:
+    """Refuse to open an archive in a process forked from one that had opened one."""
+    if _threads["lost"]:
+        raise ArchiveError(
+            f"archive {url}: this process was forked from one that had opened an archive; start "
+            'processes with multiprocessing.get_context("spawn").'
+        )
 
 
 @lru_cache(maxsize=16)
@@ -120,6 +136,8 @@ def open_at(url: str) -> icechunk.Repository | None:
     import icechunk
 
     place = parse_place(url)
+    refuse_forked(place.url)
+    _threads["started"] = True
     quiet()
     if place.folder is not None and not (place.folder / "refs").is_dir():
         return None  # icechunk would make the folder

@@ -57,6 +57,8 @@ def pack(name: str, values: ArrayLike) -> NDArray[Any]:
         A value cannot be stored: out of range, or infinite.
     """
     how, physical = PACKINGS[name], np.asarray(values)
+    if np.isinf(physical).any():
+        raise CubeError(f"{name} holds an infinite number; what made it is at fault.")
     if how.saturates:
         physical = np.clip(physical, how.smallest, how.largest)
     wrong = (physical < how.smallest) | (physical > how.largest)

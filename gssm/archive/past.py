@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import dask
 import numpy as np
 import xarray as xr
 import zarr
@@ -51,10 +50,10 @@ def write_past(
         items, grid=chunk_grid(square, index, archive.chunk), window=window, water_cloud=water_cloud
     )
     _prepare(archive, square, lazy)
-    with archiving(archive.url), dask.config.set(scheduler="synchronous"):
+    values = lazy.load(scheduler="synchronous")  # in this thread, of which a worker has several
+    with archiving(archive.url):
         session = write_session(archive)
         group = zarr.open_group(session.store, path=f"{square.group}/{PAST}", mode="r+")
-        values = lazy.load()
         for name in schema.REFERENCES:
             groups.array(group, name)[chunk_window(index, archive.chunk)] = values[name].values
         groups.array(group, COMPUTED)[index] = 1

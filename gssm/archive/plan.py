@@ -20,6 +20,7 @@ from gssm.archive.area import in_degrees
 from gssm.archive.jobs import Job, Settings
 from gssm.archive.ledger import Index, Row
 from gssm.archive.passes import MARGIN, Images
+from gssm.archive.past import past_computed
 from gssm.archive.repository import Archive
 from gssm.archive.rounds import Round
 from gssm.archive.tiles import Square, chunks_over
@@ -27,6 +28,7 @@ from gssm.catalogs import Bbox
 from gssm.describe import Observation
 from gssm.errors import CatalogUnreachableError, EmptySearchError, RequestError
 from gssm.models.bundle import resolve
+from gssm.models.ensemble import OF_THE_PAST
 from gssm.pairing import SAME_PASS, Acquisition
 from gssm.request import (
     WIDEST_BBOX_DEGREES,
@@ -34,6 +36,7 @@ from gssm.request import (
     check_percent,
     check_window,
 )
+from gssm.schema import FeatureSpec
 from gssm.search import search
 
 # Time that a catalogue may take to list an image after it was taken.
@@ -168,6 +171,7 @@ def steps(
         catalog=catalog,
         max_cloud_cover=max_cloud_cover,
         settings=settings,
+        past=_past_of(archive, ref.load().spec),
         model_sha256=ref.sha256,
         level=ref.load().spec.level,
         now=now if now is not None else pd.Timestamp.now("UTC").tz_localize(None),
@@ -216,6 +220,13 @@ def refuse_unservable(settings: Settings, max_cloud_cover: float) -> None:
         )
 
 
+def _past_of(archive: Archive | None, spec: FeatureSpec) -> Callable[[Square], set[Index]]:
+    """Return what tells the chunks of a square with references of the past, if it matters."""
+    if archive is None or not OF_THE_PAST & set(spec.features):
+        return lambda _: set()
+    return lambda square: past_computed(archive, square)
+
+
 @dataclass(frozen=True)
 class _Task:
     """What is the same for all squares of a plan."""
@@ -225,6 +236,7 @@ class _Task:
     catalog: Any
     max_cloud_cover: float
     settings: Settings
+    past: Callable[[Square], set[Index]]
     model_sha256: str
     level: str
     now: pd.Timestamp
@@ -260,7 +272,7 @@ def _of_square(task: _Task, square: Square, one: Round) -> Iterator[Step]:
     wanted = None if one.area is None else set(chunks_over(square, one.area, task.chunk))
     if not months or (wanted is not None and not wanted):
         return
-    rows = task.read(square)
+    rows, past = task.read(square), task.past(square)
     for month in months:
         label = f"{month[0]:%Y-%m}"
         try:
@@ -270,7 +282,7 @@ def _of_square(task: _Task, square: Square, one: Round) -> Iterator[Step]:
             if one.in_order:
                 return
             continue
-        yield from _of_month(task, square, month, items, wanted, rows)
+        yield from _of_month(task, square, month, items, wanted, rows, past)
         yield Note(square.name, "month", label)
 
 
@@ -316,6 +328,7 @@ def _of_month(
     items: list[Any],
     wanted: set[Index] | None,
     rows: Sequence[Row],
+    past: set[Index],
 ) -> Iterator[Step]:
     images = Images(square, task.chunk, items)
     try:
@@ -326,7 +339,8 @@ def _of_month(
         if month[0] <= one.time <= month[1]:
             job = _job(task, square, one, images, wanted)
             if job is not None:
-                yield _decided(task, job, one, rows)
+                shown = frozenset(chain.from_iterable(map(images.shown, one.slices)))
+                yield _decided(task, job, one, rows, shown, past)
 
 
 def _job(
@@ -361,8 +375,16 @@ def _ids(chosen: Iterable[Observation]) -> tuple[str, ...]:
     return tuple(sorted({o.id for o in chosen}))
 
 
-def _decided(task: _Task, job: Job, one: Acquisition, rows: Sequence[Row]) -> Step:
+def _decided(
+    task: _Task,
+    job: Job,
+    one: Acquisition,
+    rows: Sequence[Row],
+    shown: frozenset[Index],
+    past: set[Index],
+) -> Step:
     """Compare a job with what the ledger has of its acquisition."""
+    job = replace(job, row=replace(job.row, past=len(past & set(job.row.coverage))))
     old = ledger.find(rows, job.row)
     has_partner = any(o.id in job.row.partners for o in one.sentinel2)
     if old is None or old.status != "done":
@@ -375,9 +397,12 @@ def _decided(task: _Task, job: Job, one: Acquisition, rows: Sequence[Row]) -> St
         row = replace(job.row, status="skipped", reason=reason)
         return Note(job.square, "skipped", reason, row)
     row = ledger.merged(job.row, old)
+    row = replace(row, past=len(past & set(row.coverage)))
     reason = ledger.why_not(row, old, replace_any=task.settings.replace_any)
     if not has_partner:
         reason = "there, and no partner is listed any more"
+    if set(old.coverage) - shown:
+        reason = "there, and part of its radar is not listed any more"
     if not reason:
         return replace(job, row=row)
     settles = old.provisional and not job.row.provisional

@@ -9,7 +9,7 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from gssm.archive.acquisitions import read_rows, squares_of
-from gssm.archive.ledger import Row
+from gssm.archive.ledger import MOST_TRIES, Row
 from gssm.archive.plan import LATENCY
 from gssm.archive.recipe import Recipe
 from gssm.archive.repository import Archive
@@ -64,18 +64,23 @@ def since(rows: Sequence[Row], window: pd.Timedelta) -> pd.Timestamp | None:
 
     That is the newest date, mapped or skipped, minus the time in which partners and late
     images may have come to the catalogue; or the oldest date that is still provisional, or
-    that failed not long ago.
+    that failed not long ago, wholly or in part.
     """
     times = {
         status: [pd.Timestamp(row.time, unit="s") for row in rows if row.status == status]
-        for status in ("done", "skipped", "failed")
+        for status in ("done", "skipped")
     }
     known = times["done"] + times["skipped"]
     if not known:
         return None
     newest = max(known)
     provisional = [pd.Timestamp(row.time, unit="s") for row in rows if row.provisional]
-    failed = [time for time in times["failed"] if time > newest - TRY_AGAIN]
+    again = [
+        pd.Timestamp(row.time, unit="s")
+        for row in rows
+        if row.status == "failed" or (row.failed and row.tries < MOST_TRIES)
+    ]
+    failed = [time for time in again if time > newest - TRY_AGAIN]
     return min([newest - window - LATENCY, *provisional, *failed]) - SAME_PASS
 
 

@@ -57,11 +57,11 @@ def expire(archive: Archive, older_than: dt.timedelta = EXPIRY) -> int:
     Raises
     ------
     RequestError
-        The age is negative.
+        The age is shorter than a day, in which a run may have begun on the version.
     ArchiveError
         The archive cannot be written.
     """
-    until = _until(older_than, dt.timedelta(0))
+    until = _until(older_than, LEAST_GARBAGE)
     before = len(versions(archive))
     with archiving(archive.url), locked(archive.url):
         open_repository(archive).expire_snapshots(until)

@@ -1,3 +1,4 @@
+import warnings
 from dataclasses import replace
 from multiprocessing import get_context
 
@@ -16,11 +17,11 @@ from gssm.archive.acquisitions import (
     squares_of,
     write_acquisition,
 )
-from gssm.archive.ledger import Row, why_not
+from gssm.archive.ledger import Row, is_same_pass, why_not
 from gssm.archive.packing import PACKINGS
 from gssm.archive.repository import create_archive, find_archive, open_repository
 from gssm.archive.tiles import parse
-from gssm.errors import ReadError
+from gssm.errors import ArchiveError, ReadError
 
 SQUARE = parse("31UFS")
 CHUNK = 200
@@ -236,7 +237,73 @@ def test_the_rule_of_replacement():
     assert "no input came" in why_not(replace(old, partners=("L8",)), old)
     provisional = replace(old, provisional=True)
     assert why_not(replace(old, partners=("L8",)), provisional) == ""
-    assert "no input came" in why_not(replace(old, partners=()), provisional)
+    assert "not listed any more" in why_not(replace(old, partners=()), provisional)
+    assert "not listed any more" in why_not(replace(more, partners=()), old)
+    assert why_not(replace(old, past=2), old) == ""
+    assert "no input came" in why_not(old, replace(old, past=2))
+    failed = replace(old, failed=9)
+    assert why_not(old, failed) == ""
+    assert why_not(old, replace(failed, tries=3)) == "already there"
+    assert is_same_pass(old, replace(old, relative_orbit=-1, time=old.time + 25))
+    assert not is_same_pass(old, replace(old, relative_orbit=38))
+
+
+def test_what_failed_to_be_read_is_tried_again_and_replaced_only_by_better(archive):
+    row = row_of(0)
+    mask = 1 << 11
+
+    def with_failed(share):
+        for index, values in packed_chunks(row):
+            values["quality_flag"][: int(CHUNK * share)] = mask
+            yield index, values
+
+    first = write_acquisition(archive, SQUARE, row, with_failed(0.5))
+    assert first.failed
+    for tries in (1, 2):
+        again = write_acquisition(archive, SQUARE, row, with_failed(0.5))
+        assert (again.status, again.tries) == ("skipped", tries)
+        assert read_rows(archive, SQUARE) == [replace(first, tries=tries)]
+    better = write_acquisition(archive, SQUARE, row, with_failed(0))
+    assert (better.status, better.failed, better.tries) == ("done", 0, 3)
+    assert_holds(archive, [row])
+    assert write(archive, row).reason == "already there"
+
+
+def test_a_replacement_may_not_take_the_second_of_another_date(archive):
+    one, other = row_of(0), row_of(0, platform="sentinel-1c", time=row_of(0).time + 25)
+    write(archive, one)
+    write(archive, other)
+    moved = replace(other, time=one.time, processed="20240301")
+    assert "same second" in write(archive, moved).reason
+    assert_holds(archive, [one, other])
+
+
+def test_an_unreadable_file_of_a_job_is_not_the_archives_fault(archive):
+    def breaks():
+        yield next(packed_chunks(row_of(0)))
+        raise OSError(28, "No space left on device", f"{archive.url}/image.tif")
+
+    with pytest.raises(ReadError, match=r"31UFS .* could not be read"):
+        write_acquisition(archive, SQUARE, row_of(0), breaks())
+
+
+def _opens(url, answers):
+    try:
+        read_rows(find_archive(url), SQUARE)
+    except ArchiveError as error:
+        answers.put(str(error))
+
+
+def test_a_forked_process_is_told_and_does_not_hang(archive):
+    write(archive, row_of(0))
+    context = get_context("fork")
+    answers = context.Queue()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of a fork beside threads
+        child = context.Process(target=_opens, args=(archive.url, answers))
+        child.start()
+    assert "spawn" in answers.get(timeout=60)
+    child.join()
 
 
 def _write_days(url, days, orbit):
