@@ -35,8 +35,8 @@ Change = Callable[[zarr.Group, str], bool]
 DONE, OPEN = "ledger/done", "ledger/open"
 # A square that so many others write at once is written by one, again and again.
 MOST_CONFLICTS = 50
-# Bytes: some hundred rows.
-ROWS_CHUNK = 1 << 16
+# Bytes: some hundreds of rows, compressed to a few kilobytes.
+ROWS_CHUNK = 1 << 18
 NO_VALUE = "no pixel has a value: water, snow or frozen ground, layover, or no radar"
 
 

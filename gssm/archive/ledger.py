@@ -147,7 +147,7 @@ def merged(new: Row, old: Row | None) -> Row:
 
 def to_bytes(rows: Sequence[Row]) -> NDArray[np.uint8]:
     """Rows as bytes: a line of JSON each."""
-    lines = [json.dumps(asdict(row), sort_keys=True) for row in sorted(rows, key=_order)]
+    lines = [json.dumps(_record(row), sort_keys=True) for row in sorted(rows, key=_order)]
     return np.frombuffer("\n".join(lines).encode(), np.uint8)
 
 
@@ -166,6 +166,17 @@ def as_frame(rows: Iterable[Row], square: str) -> pd.DataFrame:
     return table.sort_values(["time", "platform"], ignore_index=True)
 
 
+def _record(row: Row) -> dict[str, Any]:
+    """Return a row as JSON has it; its coverage as runs: row, first and last column."""
+    runs: list[list[int]] = []
+    for i, j in sorted(row.coverage):
+        if runs and runs[-1][0] == i and runs[-1][2] == j - 1:
+            runs[-1][2] = j
+        else:
+            runs.append([i, j, j])
+    return {**asdict(row), "coverage": runs}
+
+
 def _order(row: Row) -> tuple[Any, ...]:
     return row.time, row.platform, row.relative_orbit
 
@@ -177,5 +188,6 @@ def _row(record: dict[str, Any]) -> Row:
     known: dict[str, Any] = {name: record[name] for name in COLUMNS if name in record}
     for name in ("radar", "partners", "elevation"):
         known[name] = tuple(known.get(name, ()))
-    known["coverage"] = tuple((int(i), int(j)) for i, j in known.get("coverage", ()))
+    runs = known.get("coverage", ())
+    known["coverage"] = tuple((i, j) for i, first, last in runs for j in range(first, last + 1))
     return Row(**known)
