@@ -4,7 +4,7 @@ STAMP := .venv/.installed
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint bench bench-history skill notebooks clean
+.PHONY: help demo test test-slow lint bench bench-history skill chaos notebooks clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ bench-history: $(STAMP) ## Run asv's benchmarks and keep the figures under this 
 
 skill: $(STAMP) ## Measure skill on the station table, by every protocol (about an hour)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/skill.py
+
+chaos: $(STAMP) ## Kill and spoil runs of an archive 200 times (about an hour)
+	OMP_NUM_THREADS=1 $(BIN)/python -W ignore tests/archive/chaos.py --kills 200
 
 notebooks: $(STAMP) ## Run every notebook; an error in one is fatal
 	$(BIN)/jupytext --to ipynb notebooks/*.py
