@@ -178,6 +178,7 @@ def predict(
 def _references(store: str, model: Any) -> Any:
     import xarray as xr
 
+    from gssm.archive.places import store_of
     from gssm.models.ensemble import OF_THE_PAST
 
     if not store:
@@ -190,7 +191,7 @@ def _references(store: str, model: Any) -> Any:
             stacklevel=2,
         )
     try:
-        return xr.open_zarr(store, consolidated=False)
+        return xr.open_zarr(store_of(store), consolidated=False)
     except Exception as error:  # each kind of store has errors of its own
         raise errors.RequestError(
             f"there are no references at {store} ({type(error).__name__}); make them with "
@@ -275,9 +276,10 @@ def demo(
 def _report(store: str) -> None:
     import xarray as xr
 
+    from gssm.archive.places import store_of
     from gssm.summary import summarize
 
-    with xr.open_zarr(store, consolidated=False) as product:
+    with xr.open_zarr(store_of(store), consolidated=False) as product:
         _print_summary(summarize(product))
     out.print(f"wrote {store}", highlight=False, soft_wrap=True)
 

@@ -11,10 +11,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from gssm.archive.clouds import cloud_filesystem, is_cloud
 from gssm.errors import GssmError, RequestError, StoreExistsError, StoreWriteError
 
 # One of these lies at the root of every Zarr store, format 3 or 2.
 ZARR_MARKERS = ("zarr.json", ".zgroup", ".zarray", ".zmetadata")
+# Characters of what a cloud says.
+MOST_WORDS = 200
 
 
 def refuse_existing(
@@ -58,6 +61,8 @@ def filesystem_of(url: str) -> tuple[Any, str]:
     """Return the fsspec filesystem of a URL and the path on it."""
     import fsspec
 
+    if is_cloud(url):
+        return cloud_filesystem(url)
     try:
         filesystem, path = fsspec.core.url_to_fs(url)
     except (ValueError, ImportError) as error:
@@ -65,6 +70,16 @@ def filesystem_of(url: str) -> tuple[Any, str]:
             f"gssm cannot write to {url} ({error}); check the URL, or give a local path."
         ) from error
     return filesystem, path
+
+
+def store_of(place: str | Path) -> Any:
+    """Return what zarr and xarray open at a place: itself, or a store in a cloud."""
+    if not is_cloud(place):
+        return place
+    from zarr.storage import FsspecStore
+
+    filesystem, path = cloud_filesystem(str(place), asynchronous=True)
+    return FsspecStore(fs=filesystem, path=path)
 
 
 def local_folder(store: Any) -> Path | None:
@@ -108,8 +123,12 @@ def writing(place: str | Path) -> Iterator[None]:
         yield
     except GssmError:
         raise
-    except (OSError, NotImplementedError) as error:
+    except Exception as error:
+        of_cloud = type(error).__module__.partition(".")[0] == "obstore"
+        if not of_cloud and not isinstance(error, (OSError, NotImplementedError)):
+            raise
         cause = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        cause = cause.splitlines()[0][:MOST_WORDS] if of_cloud else cause
         raise StoreWriteError(
             f"{place} could not be written ({cause}); free space or choose a "
             "place that can be written. Nothing was left behind."

@@ -158,14 +158,14 @@ def _local_storage(place: Place) -> icechunk.Storage:
 def _s3_storage(place: Place) -> icechunk.Storage:
     import icechunk
 
-    endpoint = _first(("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"))
+    endpoint, allows_http = s3_endpoint()
     is_anonymous = is_s3_anonymous()
     return icechunk.s3_storage(
         bucket=place.container,
         prefix=place.prefix,
         region=_first(("AWS_REGION", "AWS_DEFAULT_REGION")) or ("us-east-1" if endpoint else None),
         endpoint_url=endpoint,
-        allow_http=_allows_http(endpoint),
+        allow_http=allows_http,
         anonymous=is_anonymous or None,
         from_env=None if is_anonymous else True,
         force_path_style=endpoint is not None,
@@ -179,6 +179,12 @@ def is_s3_anonymous() -> bool:
         return True
     machine = "" if _is_on("AWS_EC2_METADATA_DISABLED") else S3_MACHINE
     return not _has_credentials(S3_CREDENTIALS, S3_FILES, machine)
+
+
+def s3_endpoint() -> tuple[str | None, bool]:
+    """Return the endpoint of S3 if it is not Amazon's, and whether it is one without TLS."""
+    endpoint = _first(("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"))
+    return endpoint, _allows_http(endpoint)
 
 
 def _allows_http(endpoint: str | None) -> bool:

@@ -16,6 +16,7 @@ from gssm.archive.places import (
     filesystem_of,
     local_folder,
     refuse_existing,
+    store_of,
     writing,
 )
 from gssm.archive.whole import whole
@@ -107,9 +108,9 @@ def _to_url(dataset: xr.Dataset, url: str, overwrite: bool, max_failed: float) -
     with writing(url):
         filesystem, path = filesystem_of(url)
         try:
-            _write(dataset, url, "w", max_failed)
+            _write(dataset, store_of(url), "w", max_failed)
         except BaseException:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(Exception):  # the first error is what counts
                 filesystem.rm(path, recursive=True)
             raise
 

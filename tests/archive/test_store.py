@@ -13,6 +13,7 @@ import zarr
 
 from cubes import make_cube
 from gssm import quality
+from gssm.archive.places import store_of
 from gssm.archive.store import to_zarr
 from gssm.errors import CubeError, ReadError, RequestError, StoreExistsError, StoreWriteError
 from gssm.quality import FLAGS
@@ -255,3 +256,51 @@ def test_any_dataset_can_be_written(tmp_path):
     xr.testing.assert_equal(
         xr.open_zarr(tmp_path / "cube.zarr", consolidated=False).load(), make_cube()
     )
+
+
+def test_plain_zarr_goes_to_s3_whole_or_not_at_all(s3):
+    bucket = s3.bucket()
+    url = f"s3://{bucket}/maps/sm.zarr"
+    to_zarr(product(), url)
+    back = xr.open_zarr(store_of(url), consolidated=False)
+    xr.testing.assert_equal(back.load(), product().load())
+    with pytest.raises(StoreExistsError, match="s3://"):
+        to_zarr(product(), url)
+    to_zarr(product(values=0.3), url, overwrite=True)
+    again = xr.open_zarr(store_of(url), consolidated=False)
+    assert float(again["soil_moisture"].max()) == pytest.approx(0.3)
+
+    broken = product()
+    broken["quality_flag"] = xr.full_like(broken["quality_flag"], 1 << 11)
+    with pytest.raises(ReadError):
+        to_zarr(broken, f"s3://{bucket}/maps/broken.zarr", max_failed=0)
+    assert not [key for key in s3.keys(bucket) if "broken" in key]
+
+
+@pytest.mark.parametrize(
+    ("url", "error", "words"),
+    [
+        ("s3://no-such-bucket/sm.zarr", StoreWriteError, "no-such-bucket"),
+        ("s3://bucket", RequestError, "bucket and a path"),
+        ("s3://key:secret@bucket/sm.zarr", RequestError, "in the environment"),
+    ],
+)
+def test_what_is_no_place_in_a_cloud(s3, url, error, words):
+    with pytest.raises(error, match=words) as caught:
+        to_zarr(product(), url)
+    assert "secret" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_plain_store_is_written_by_the_workers_of_a_cluster(s3):
+    import distributed
+
+    url = f"s3://{s3.bucket()}/sm.zarr"
+    options = {"dashboard_address": "127.0.0.1:0", "host": "127.0.0.1"}
+    with (
+        distributed.LocalCluster(n_workers=1, threads_per_worker=1, **options) as cluster,
+        distributed.Client(cluster),
+    ):
+        to_zarr(product(), url)
+    back = xr.open_zarr(store_of(url), consolidated=False)
+    xr.testing.assert_equal(back.load(), product().load())
