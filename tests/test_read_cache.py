@@ -332,7 +332,10 @@ def test_a_full_disk_is_said_once_and_leaves_nothing(
 def test_what_was_not_used_longest_goes_first_and_nothing_else(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    others = [folder / "notes.txt", folder / "ab" / "photo.tif", folder / "cd"]
+    entries = [entry(f"https://{i}.example/a.tif") for i in range(20)]
+    taken = {here.path.parent.name for here in entries}
+    free = next(name for name in (f"{n:02x}" for n in range(256)) if name not in taken)
+    others = [folder / "notes.txt", folder / "ab" / "photo.tif", folder / free]
     (folder / "ab").mkdir(parents=True)
     for path in others:
         path.write_bytes(bytes(100_000))
@@ -340,11 +343,8 @@ def test_what_was_not_used_longest_goes_first_and_nothing_else(
     for path in (abandoned, unfinished):
         path.write_bytes(b"a")
     os.utime(abandoned, (1, 1))
-    entries = [entry(f"https://{i}.example/a.tif") for i in range(20)]
     now = time.time()
     for age, here in enumerate(entries[:-1]):
-        if here.path.parent.name == "cd":
-            continue
         keep(here, VALUES, fail)
         os.utime(here.path, (now - 1000 + age, now - 1000 + age))
     find(entries[0])  # used again

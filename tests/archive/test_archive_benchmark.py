@@ -1,6 +1,7 @@
 """The benchmarks of the archive as far as seconds allow: few dates, squares and small chunks."""
 
-import importlib
+import sys
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,17 @@ FOLDER = Path(__file__).parents[2] / "benchmarks"
 
 @pytest.fixture
 def benchmark(monkeypatch):
-    """Give a module of the benchmarks by its name."""
+    """Give a module of the benchmarks by its name, which a folder of tests may have too."""
     monkeypatch.syspath_prepend(FOLDER)
-    return importlib.import_module
+
+    def module_of(name):
+        spec = spec_from_file_location(f"benchmark_{name}", FOLDER / f"{name}.py")
+        module = module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, spec.name, module)
+        spec.loader.exec_module(module)
+        return module
+
+    return module_of
 
 
 def test_both_read_the_same_pixel_and_every_line_has_a_figure(benchmark):

@@ -34,6 +34,10 @@ class Scale:
     skipped: int
 
 
+def jobs_in_memory():
+    return sum(isinstance(one, Job) for one in gc.get_objects())
+
+
 def catalogue_of(square_boxes):
     """Stand for `gssm.search`: ten passes a month over any square, and partners for most."""
 
@@ -64,10 +68,12 @@ def measure(archive, months, monkeypatch, client):
     last = pd.Period("2000-01", "M") + months - 1
     rounds = [Round(None, f"2000-01/{last}", SQUARES)]
     in_memory = []
+    gc.collect()
+    of_others = jobs_in_memory()
 
     def look(summary):
         if summary.finished % 40 == 0:
-            in_memory.append(sum(isinstance(one, Job) for one in gc.get_objects()))
+            in_memory.append(jobs_in_memory() - of_others)
 
     began = time.perf_counter()
     planned = steps(archive, rounds, abreast=PER_THREAD * THREADS)
@@ -80,7 +86,7 @@ def measure(archive, months, monkeypatch, client):
 @pytest.mark.parametrize(
     "months", [2, pytest.param(140, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])]
 )
-def test_time_and_memory_grow_with_the_work_and_no_faster(tmp_path, monkeypatch, months):
+def test_memory_does_not_grow_with_the_work(tmp_path, monkeypatch, months):
     # Dask remembers its last thousand small messages, in which these jobs are.
     short = dask.config.set({"distributed.admin.low-level-log-length": 2})
     with short, cluster_here(THREADS) as client:
@@ -91,6 +97,5 @@ def test_time_and_memory_grow_with_the_work_and_no_faster(tmp_path, monkeypatch,
     assert many.most_in_flight == PER_THREAD * THREADS
     # In flight, with the workers of this process, and in the messages of late.
     assert max(few.in_memory, many.in_memory) <= 6 * PER_THREAD * THREADS
-    assert many.seconds < 4 * few.seconds + 2
     recorded = sum(len(read_rows(archives[1], parse(name))) for name in SQUARES)
     assert recorded == many.skipped
