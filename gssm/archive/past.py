@@ -15,7 +15,7 @@ from gssm.archive.acquisitions import transact
 from gssm.archive.ledger import Index
 from gssm.archive.repository import Archive, archiving, commit, read_session, write_session
 from gssm.archive.tiles import Square, chunk_grid, chunk_window
-from gssm.archive.zones import PIXELS
+from gssm.archive.zones import PIXEL, PIXELS
 from gssm.history import history, with_history
 from gssm.models.bundle import resolve
 
@@ -120,4 +120,22 @@ def put_past(
     references = xr.open_zarr(
         store, group=f"{square.group}/{PAST}", consolidated=False, chunks=chunks
     )
-    return with_history(cube, references.drop_vars(COMPUTED).reindex(y=cube["y"], x=cube["x"]))
+    names = [name for name in schema.REFERENCES if name in references]
+    return with_history(cube, _around(references[[*names, "spatial_ref"]], cube))
+
+
+def _around(references: xr.Dataset, cube: xr.Dataset) -> xr.Dataset:
+    """Cut references of a square to the grid of a cube, and pad them where it reaches beyond.
+
+    By whole chunks where the cube's are those of the square, so that Dask joins none.
+    """
+    inside, beyond = {}, {}
+    for dimension, sign in (("y", -1), ("x", 1)):
+        origin = float(references[dimension][0])
+        ends = (float(cube[dimension][place]) for place in (0, -1))
+        first, last = (round(sign * (end - origin) / PIXEL) for end in ends)
+        part = slice(max(first, 0), min(last + 1, PIXELS))
+        inside[dimension] = part
+        beyond[dimension] = (part.start - first, last + 1 - part.stop)
+    padded = references.isel(inside).pad(beyond, constant_values=np.nan)
+    return padded.assign_coords(y=cube["y"], x=cube["x"])

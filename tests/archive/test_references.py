@@ -17,7 +17,7 @@ from gssm.grid import geographic_bounds
 from gssm.simulate import simulate_scene
 from planned import cluster_here
 
-SQUARE, CHUNK = parse("31UES"), 100
+SQUARE, CHUNK = parse("31UES"), 500
 DATES = "2023-05/2023-09"
 
 
