@@ -82,8 +82,9 @@ def planned_and_run(number: int) -> dict[str, float]:
     import pandas as pd
 
     from gssm.archive import plan as planning
+    from gssm.archive.flight import PER_THREAD
     from gssm.archive.rounds import Round
-    from gssm.archive.run import PER_THREAD, run
+    from gssm.archive.run import run
 
     months = -(-number // JOBS_A_MONTH)
     last = pd.Period("2000-01", "M") + months - 1

@@ -312,9 +312,10 @@ def _perform(
     """Plan rounds and run what they come to, or say what it would be."""
     from gssm.archive.clusters import cluster
     from gssm.archive.costs import estimate
+    from gssm.archive.flight import PER_THREAD
     from gssm.archive.plan import steps
     from gssm.archive.rounds import rounds_size
-    from gssm.archive.run import PER_THREAD, run
+    from gssm.archive.run import run
 
     planned = partial(
         steps,

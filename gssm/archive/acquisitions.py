@@ -86,7 +86,7 @@ def write_acquisition(
         _refuse_failed(square, written, max_failed)
         if not written.valued:
             return replace(written, status="skipped", reason=NO_VALUE, written="")
-        if draft.old is not None and draft.old.digest == written.digest:
+        if draft.old is not None and ledger.is_same_map(written, draft.old):
             written = replace(written, tries=draft.old.tries + 1)
             if written.failed >= draft.old.failed:
                 return _tried(archive, square, draft.old)

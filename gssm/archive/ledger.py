@@ -101,6 +101,11 @@ def is_same_pass(a: Row, b: Row) -> bool:
     return near and a.platform == b.platform and (len(orbits) == 1 or -1 in orbits)
 
 
+def is_same_map(new: Row, old: Row) -> bool:
+    """Tell whether a row is of the same inputs, and of no chunk that the other lacks."""
+    return new.digest == old.digest and set(new.coverage) <= set(old.coverage)
+
+
 def find(rows: Iterable[Row], wanted: Row) -> Row | None:
     """Return the row of the same acquisition, if there is one."""
     return next((row for row in rows if is_same_pass(row, wanted)), None)
@@ -119,7 +124,7 @@ def why_not(new: Row, old: Row | None, *, replace_any: bool = False) -> str:
     if old is None:
         return ""
     is_whole = set(new.coverage) <= set(old.coverage)
-    if new.digest == old.digest and is_whole:
+    if is_same_map(new, old):
         return "" if old.failed and old.tries < MOST_TRIES else "already there"
     if replace_any:
         return ""

@@ -16,6 +16,7 @@ from gssm.archive.ledger import Index
 from gssm.archive.repository import Archive, archiving, commit, read_session, write_session
 from gssm.archive.tiles import Square, chunk_grid, chunk_window
 from gssm.archive.zones import PIXEL, PIXELS
+from gssm.errors import CubeError
 from gssm.history import history, with_history
 from gssm.models.bundle import resolve
 
@@ -44,6 +45,11 @@ def write_past(
     -------
     int
         Number of acquisitions that the references are made of.
+
+    Raises
+    ------
+    CubeError
+        The references that are there were made with other Water Cloud parameters.
     """
     water_cloud = resolve(model).load().water_cloud
     lazy = history(
@@ -54,11 +60,24 @@ def write_past(
     with archiving(archive.url):
         session = write_session(archive)
         group = zarr.open_group(session.store, path=f"{square.group}/{PAST}", mode="r+")
+        _refuse_another_model(square, group, lazy)
         for name in schema.REFERENCES:
             groups.array(group, name)[chunk_window(index, archive.chunk)] = values[name].values
         groups.array(group, COMPUTED)[index] = 1
         commit(session, archive, f"{square.name} references of chunk {index}")
     return int(lazy.attrs["acquisitions"])
+
+
+def _refuse_another_model(square: Square, group: zarr.Group, references: xr.Dataset) -> None:
+    """Refuse references that would stand under the parameters of others."""
+    for name in schema.REFERENCES:
+        ours = references[name].attrs.get("water_cloud")
+        theirs = groups.array(group, name).attrs.get("water_cloud")
+        if ours != theirs:
+            raise CubeError(
+                f"the references of {square.name} were made with the Water Cloud parameters "
+                f"{theirs} and the model's are {ours}; give the model its own archive."
+            )
 
 
 def _prepare(archive: Archive, square: Square, references: xr.Dataset) -> None:

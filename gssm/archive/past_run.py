@@ -11,20 +11,17 @@ from typing import Any
 from shapely.geometry.base import BaseGeometry
 
 from gssm.addresses import Network, reach, reached
+from gssm.archive.flight import Client, Flight
 from gssm.archive.ledger import Index
 from gssm.archive.passes import Images
 from gssm.archive.past import past_computed, write_past
-from gssm.archive.plan import boxes_to_search
+from gssm.archive.plan import find_items
 from gssm.archive.recipe import Recipe
 from gssm.archive.repository import Archive
-from gssm.archive.run import PER_THREAD
-from gssm.archive.tiles import Square, chunks_over, parse, squares_over
-from gssm.errors import EmptySearchError, GssmError
+from gssm.archive.tiles import chunks_over, parse, squares_over
+from gssm.errors import GssmError
 from gssm.models.bundle import resolve
 from gssm.request import check_window
-from gssm.search import search
-
-Client = Any  # of distributed, whose calls have no types
 
 
 @dataclass(frozen=True)
@@ -75,41 +72,43 @@ def fill_past(
 
     Raises
     ------
+    StoreWriteError
+        The cluster was lost.
     GssmError
         The catalogue cannot be asked, or the archive cannot be read. A chunk that fails is
         counted, and the others go on.
     """
-    import distributed
-
-    new: Any = distributed
-    completed = new.as_completed(loop=client.loop)
-    active: dict[Any, PastJob] = {}
     summary = PastSummary()
+    flight: Flight[PastJob] = Flight(
+        client,
+        lambda job: client.submit(_work, archive, job, reached(), pure=False, retries=1),
+        lambda: f"{summary.done} chunks",
+    )
     jobs = _jobs(archive, area, datetime, recipe)
-    limit = PER_THREAD * max(1, sum(client.nthreads().values()))
     more = True
-    while more or active:
-        while more and len(active) < limit:
-            job = next(jobs, None)
-            if job is None:
-                more = False
-            elif isinstance(job, int):
-                summary = replace(summary, known=summary.known + job)
-            else:
-                future = client.submit(_work, archive, job, reached(), pure=False, retries=1)
-                active[future] = job
-                completed.add(future)
-        if active:
-            future = next(completed)
-            summary = _counted(summary, future, active.pop(future))
-            if report is not None:
-                report(summary)
+    try:
+        while more or flight.active:
+            while more and flight.has_room:
+                job = next(jobs, None)
+                if job is None:
+                    more = False
+                elif isinstance(job, int):
+                    summary = replace(summary, known=summary.known + job)
+                else:
+                    flight.begin(job)
+            if flight.active:
+                job, _, error = flight.next()
+                summary = _counted(summary, job, error)
+                if report is not None:
+                    report(summary)
+    except BaseException:
+        flight.cancel()
+        raise
     return summary
 
 
-def _counted(summary: PastSummary, future: Any, job: PastJob) -> PastSummary:
-    error = future.exception() if future.status == "error" else None
-    future.release()
+def _counted(summary: PastSummary, job: PastJob, error: BaseException | None) -> PastSummary:
+    """Return the summary with what became of a job."""
     if error is None:
         return replace(summary, done=summary.done + 1)
     text = " ".join(str(error).split())
@@ -136,7 +135,10 @@ def _jobs(
             yield len(there)
         if wanted <= there:
             continue
-        images = Images(square, archive.chunk, _find(square, datetime, recipe, level))
+        found = find_items(
+            square, datetime, recipe.catalog, level, recipe.max_cloud_cover, recipe.window
+        )
+        images = Images(square, archive.chunk, found)
         passes = images.passes(check_window(recipe.window))
         seen = {o.id: o for p in passes for o in (*p.slices, *p.sentinel2, *p.landsat)}
         for index in sorted(wanted - there):
@@ -145,21 +147,3 @@ def _jobs(
                 needed = images.needed((*over, *images.elevation))
                 content = zlib.compress(json.dumps(needed).encode())
                 yield PastJob(square.name, index, content, recipe.model, recipe.window)
-
-
-def _find(square: Square, datetime: Any, recipe: Recipe, level: str) -> list[Any]:
-    found: dict[tuple[str, str], Any] = {}
-    for box in boxes_to_search(square.footprint):
-        try:
-            items = search(
-                box,
-                datetime,
-                catalog=recipe.catalog,
-                level=level,
-                max_cloud_cover=recipe.max_cloud_cover,
-                window=recipe.window,
-            )
-        except EmptySearchError:
-            continue
-        found |= {(item.collection_id or "", item.id): item for item in items}
-    return list(found.values())

@@ -276,7 +276,10 @@ def _of_square(task: _Task, square: Square, one: Round) -> Iterator[Step]:
     for month in months:
         label = f"{month[0]:%Y-%m}"
         try:
-            items = _find(task, square, month)
+            dates = (month[0] - SAME_PASS, month[1] + SAME_PASS)  # passes beyond it whole
+            items = find_items(
+                square, dates, task.catalog, task.level, task.max_cloud_cover, task.settings.window
+            )
         except CatalogUnreachableError as error:
             yield Note(square.name, "unplanned", f"{square.name} {label}: {error}")
             if one.in_order:
@@ -286,19 +289,20 @@ def _of_square(task: _Task, square: Square, one: Round) -> Iterator[Step]:
         yield Note(square.name, "month", label)
 
 
-def _find(task: _Task, square: Square, month: DateRange) -> list[Any]:
-    """Items of a square and month; passes that end or begin beyond it whole."""
-    dates = (month[0] - SAME_PASS, month[1] + SAME_PASS)
+def find_items(
+    square: Square, dates: Any, catalog: Any, level: str, max_cloud_cover: float, window: str
+) -> list[Any]:
+    """Items over a square, as of `gssm.search`; none where there are none."""
     found: dict[tuple[str, str], Any] = {}
     for box in boxes_to_search(square.footprint):
         try:
             items = search(
                 box,
                 dates,
-                catalog=task.catalog,
-                level=task.level,
-                max_cloud_cover=task.max_cloud_cover,
-                window=task.settings.window,
+                catalog=catalog,
+                level=level,
+                max_cloud_cover=max_cloud_cover,
+                window=window,
             )
         except EmptySearchError:
             continue
@@ -388,7 +392,7 @@ def _decided(
     old = ledger.find(rows, job.row)
     has_partner = any(o.id in job.row.partners for o in one.sentinel2)
     if old is None or old.status != "done":
-        is_told = old is not None and old.status == "skipped" and _is_same(job.row, old)
+        is_told = old is not None and old.status == "skipped" and ledger.is_same_map(job.row, old)
         if is_told:
             return Note(job.square, "known", old.reason if old else "", old)
         if has_partner:
@@ -407,7 +411,3 @@ def _decided(
         return replace(job, row=row)
     settles = old.provisional and not job.row.provisional
     return Note(job.square, "settled" if settles else "known", reason, old)
-
-
-def _is_same(new: Row, old: Row) -> bool:
-    return new.digest == old.digest and set(new.coverage) <= set(old.coverage)

@@ -5,36 +5,26 @@ from __future__ import annotations
 import json
 import time
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from gssm.addresses import Network, reach, reached
 from gssm.archive.acquisitions import read_rows, record_open, sort_square
+from gssm.archive.flight import Client, Flight
 from gssm.archive.jobs import Job, run_job
 from gssm.archive.ledger import Row
 from gssm.archive.plan import Note, Step
 from gssm.archive.repository import Archive
 from gssm.archive.settle import settle
 from gssm.archive.tiles import parse
-from gssm.deadline import go_on
-from gssm.errors import GssmError, ReadError, StoreWriteError
+from gssm.errors import GssmError, ReadError
 
-# Of distributed, whose calls have no types.
-Client = Any
-Future = Any
 Work = Callable[[Archive, Job], Row]
 Report = Callable[["Summary"], None]
 
-# Jobs that wait or run for each thread of the cluster: one runs, the next is there already.
-PER_THREAD = 2
 # Rows of a square that are recorded together, and seconds that one waits at most for others.
 ROWS_TOGETHER = 50
 RECORD_SECONDS = 60.0
-# Seconds after which the size of the cluster is asked for again.
-SIZE_SECONDS = 5.0
-# Seconds that a cluster may be without any worker, and after which one looks up from waiting.
-ALONE_SECONDS, WAIT_SECONDS = 300.0, 0.2
 # Where so many jobs fail one after the other, the next will fail too.
 MOST_FAILURES = 50
 LONGEST_REASON = 500
@@ -126,22 +116,27 @@ def run(
         The cluster was lost, or too many jobs failed one after the other. What was committed
         stays.
     """
-    state = _State(archive, client, budget or Budget(), report or _nothing)
-    state.fetch = lambda job: client.submit(
-        _work,
-        work,
-        archive,
-        replace(job, items=()),
-        _packed(job),
-        reached(),
-        pure=False,
-        retries=retries,
-        key=f"gssm-{job.square}-{job.row.key}-{time.monotonic_ns()}",
+    summary = Summary()
+    flight: Flight[Job] = Flight(
+        client,
+        lambda job: client.submit(
+            _work,
+            work,
+            archive,
+            replace(job, items=()),
+            _packed(job),
+            reached(),
+            pure=False,
+            retries=retries,
+            key=f"gssm-{job.square}-{job.row.key}-{time.monotonic_ns()}",
+        ),
+        lambda: f"{summary.done} acquisitions",
     )
+    state = _State(archive, flight, summary, budget or Budget(), report or _nothing)
     try:
         _drive(state, iter(planned))
     except BaseException:
-        _cancel(state)
+        flight.cancel()
         raise
     state.record(all_rows=True)
     for name in sorted(state.settled):
@@ -172,12 +167,10 @@ class _State:
     """A run in progress."""
 
     archive: Archive
-    client: Client
+    flight: Flight[Job]
+    summary: Summary
     budget: Budget
     report: Report
-    summary: Summary = field(default_factory=Summary)
-    fetch: Callable[[Job], Future] = field(init=False)
-    active: dict[Future, Job] = field(default_factory=dict)
     rows: dict[str, list[Row]] = field(default_factory=dict)
     settled: dict[str, list[Row]] = field(default_factory=dict)
     squares: set[str] = field(default_factory=set)
@@ -185,33 +178,12 @@ class _State:
     in_a_row: int = 0
     started: float = field(default_factory=time.monotonic)
     recorded: float = field(default_factory=time.monotonic)
-    alive: float = field(default_factory=time.monotonic)
-    sized: float = float("-inf")
-    size: int = 0
-
-    @property
-    def threads(self) -> int:
-        """Threads of the cluster, asked for now and then; 0 where it does not answer."""
-        now = time.monotonic()
-        if now - self.sized > SIZE_SECONDS:
-            try:
-                self.size = sum(self.client.nthreads().values())
-            except Exception:  # a client without its scheduler fails in many ways
-                self.size = 0
-            self.sized = now
-            self.alive = now if self.size else self.alive
-        return self.size
-
-    @property
-    def limit(self) -> int:
-        """Jobs that may be in flight."""
-        return PER_THREAD * max(1, self.threads)
 
     def tell(self) -> None:
         """Report."""
         summary = self.summary
         summary.seconds = time.monotonic() - self.started
-        summary.in_flight = len(self.active)
+        summary.in_flight = len(self.flight.active)
         summary.most_in_flight = max(summary.most_in_flight, summary.in_flight)
         self.report(summary)
 
@@ -231,34 +203,18 @@ class _State:
             self.recorded = now
 
 
-def _drive(state: _State, steps: Any) -> None:
-    import distributed
-
-    new: Any = distributed
-    completed = new.as_completed(loop=state.client.loop)
+def _drive(state: _State, steps: Iterator[Step]) -> None:
     more = True
-    while more or state.active:
-        while more and len(state.active) < state.limit:
-            more = _take(state, next(steps, None), completed)
+    while more or state.flight.active:
+        while more and state.flight.has_room:
+            more = _take(state, next(steps, None))
             state.tell()
-        if state.active:
-            future = _next(state, completed)
-            _close(state, future, state.active.pop(future))
+        if state.flight.active:
+            _close(state, *state.flight.next())
             state.tell()
 
 
-def _next(state: _State, completed: Any) -> Future:
-    """Wait for a job to come back, as long as there is a worker for it."""
-    while not completed.has_ready():
-        go_on()  # what stands in the way of a signal's exception is not in its way for ever
-        if state.threads == 0 and time.monotonic() - state.alive > ALONE_SECONDS:
-            raise _lost(state)
-        with completed.thread_condition:
-            completed.thread_condition.wait(WAIT_SECONDS)
-    return next(completed)
-
-
-def _take(state: _State, step: Step | None, completed: Any) -> bool:
+def _take(state: _State, step: Step | None) -> bool:
     """Begin a job, or note what is none; False where there is no more to begin."""
     if step is None:
         return False
@@ -268,16 +224,9 @@ def _take(state: _State, step: Step | None, completed: Any) -> bool:
     if state.budget.is_spent(state.begun, time.monotonic() - state.started):
         state.summary.stopped = "the budget is spent"
         return False
-    try:
-        future = state.fetch(step)
-    except Exception as error:  # a client without its scheduler fails in many ways
-        if state.client.status == "running":
-            raise
-        raise _lost(state) from error
-    state.active[future] = step
+    state.flight.begin(step)
     state.squares.add(step.square)
     state.begun += 1
-    completed.add(future)
     return True
 
 
@@ -298,13 +247,8 @@ def _note(state: _State, note: Note) -> None:
             state.settled.setdefault(note.square, []).append(note.row)
 
 
-def _close(state: _State, future: Future, job: Job) -> None:
+def _close(state: _State, job: Job, row: Row | None, error: BaseException | None) -> None:
     """Count what came back, and keep what the ledger must know of it."""
-    if future.status not in ("finished", "error"):
-        raise _lost(state)
-    error = future.exception() if future.status == "error" else None
-    row = future.result() if error is None else None
-    future.release()
     if row is None:
         row = replace(job.row, status="failed", reason=_reason(error))
     if row.status == "done":
@@ -336,21 +280,6 @@ def _reason(error: BaseException | None) -> str:
         return "it ended the workers that took it, one after the other: more memory may help"
     text = " ".join(str(error).split())[:LONGEST_REASON]
     return text if isinstance(error, GssmError) else f"{type(error).__name__}: {text}"
-
-
-def _lost(state: _State) -> StoreWriteError:
-    return StoreWriteError(
-        f"the cluster was lost after {state.summary.done} acquisitions, which stay; start it "
-        "again and run the same command, which goes on from there."
-    )
-
-
-def _cancel(state: _State) -> None:
-    """Let go of what is in flight; what a worker has not committed is nowhere."""
-    try:
-        state.client.cancel(list(state.active), force=True)
-    except Exception:  # the scheduler may be what is gone
-        state.active.clear()
 
 
 def _written(state: _State) -> list[str]:

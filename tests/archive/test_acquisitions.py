@@ -269,6 +269,16 @@ def test_what_failed_to_be_read_is_tried_again_and_replaced_only_by_better(archi
     assert write(archive, row).reason == "already there"
 
 
+def test_more_of_the_square_from_the_same_inputs_is_added(archive):
+    write(archive, row_of(0))
+    wider = row_of(0, coverage=((3, 4), (3, 5), (9, 9)))
+    assert wider.digest == row_of(0).digest
+    assert write(archive, wider).status == "done"
+    assert_holds(archive, [wider])
+    (row,) = read_rows(archive, SQUARE)
+    assert (set(row.coverage), row.tries) == (set(wider.coverage), 0)
+
+
 def test_a_replacement_may_not_take_the_second_of_another_date(archive):
     one, other = row_of(0), row_of(0, platform="sentinel-1c", time=row_of(0).time + 25)
     write(archive, one)

@@ -43,7 +43,7 @@ def wait_for(there):
 @pytest.mark.parametrize(
     ("scheme", "jobs", "kinds"),
     [
-        ("local", 20, (*KILLS, "worker", "client")),
+        ("local", 40, (*KILLS, "worker", "client")),
         ("s3", 12, ("500", "503", "slow", "truncated", "scheduler")),
     ],
 )

@@ -1,3 +1,6 @@
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -81,6 +84,29 @@ def test_too_few_acquisitions_write_nothing(tmp_path, year):
     with pytest.raises(CubeError, match="a year or more"):
         write_past(archive, SQUARE, index, items, model="default", window="3D")
     assert past_computed(archive, SQUARE) == set()
+
+
+def test_references_of_another_water_cloud_model_are_not_put_among_those_there(
+    tmp_path, year, monkeypatch
+):
+    folder, box = year
+    archive = create_archive(tmp_path / "a", chunk=CHUNK)
+    items = gssm.search(box, DATES, catalog=folder)
+    index = chunks_over(SQUARE, in_degrees(box), CHUNK)[0]
+    write_past(archive, SQUARE, index, items, model="default", window="3D")
+    model = gssm.load_model("default")
+    other = replace(model.water_cloud, threshold=0.5)
+    ref = Ref(SimpleNamespace(water_cloud=other))
+    monkeypatch.setattr("gssm.archive.past.resolve", lambda _: ref)
+    with pytest.raises(CubeError, match="Water Cloud parameters"):
+        write_past(archive, SQUARE, index, items, model="default", window="3D")
+
+
+class Ref:
+    """Stands for the address of a model in memory."""
+
+    def __init__(self, model):
+        self.load = lambda: model
 
 
 def test_what_fails_is_told_and_the_rest_goes_on(tmp_path, year):

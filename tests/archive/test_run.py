@@ -14,12 +14,13 @@ from gssm.archive import run as running
 from gssm.archive.acquisitions import read_rows
 from gssm.archive.area import in_degrees
 from gssm.archive.clusters import cluster
+from gssm.archive.flight import PER_THREAD
 from gssm.archive.jobs import Job
 from gssm.archive.ledger import Row
 from gssm.archive.plan import Note, steps
 from gssm.archive.repository import create_archive, open_repository
 from gssm.archive.rounds import Round
-from gssm.archive.run import MOST_FAILURES, PER_THREAD, Budget, run
+from gssm.archive.run import MOST_FAILURES, Budget, run
 from gssm.archive.settle import settle
 from gssm.archive.tiles import parse
 from gssm.errors import ReadError, RequestError, StoreWriteError

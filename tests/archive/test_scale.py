@@ -10,11 +10,12 @@ import pytest
 
 from gssm.archive import plan as planning
 from gssm.archive.acquisitions import read_rows
+from gssm.archive.flight import PER_THREAD
 from gssm.archive.jobs import Job
 from gssm.archive.plan import steps
 from gssm.archive.repository import create_archive
 from gssm.archive.rounds import Round
-from gssm.archive.run import PER_THREAD, run
+from gssm.archive.run import run
 from gssm.archive.tiles import parse
 from gssm.simulate import simulate_items
 from planned import cluster_here, pretend
