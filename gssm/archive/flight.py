@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from asyncio import CancelledError
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
@@ -97,10 +98,17 @@ class Flight(Generic[T]):
         job = self.active.pop(future)
         if future.status not in ("finished", "error"):
             raise self._lost()
-        error = future.exception() if future.status == "error" else None
-        result = future.result() if error is None else None
-        future.release()
-        return job, result, error
+        return job, *self._fetched(future)
+
+    def _fetched(self, future: Future) -> tuple[Any, BaseException | None]:
+        """Result or error of a job that has ended; to get it is to ask the scheduler again."""
+        try:
+            error = future.exception() if future.status == "error" else None
+            return None if error is not None else future.result(), error
+        except (Exception, CancelledError) as gone:
+            raise self._lost() from gone
+        finally:
+            future.release()
 
     def cancel(self) -> None:
         """Let go of what is in flight; what a worker has not committed is nowhere."""
