@@ -101,7 +101,7 @@ class Flight(Generic[T]):
         return job, *self._fetched(future)
 
     def _fetched(self, future: Future) -> tuple[Any, BaseException | None]:
-        """Result or error of a job that has ended; to get it is to ask the scheduler again."""
+        """Return the result or the error of a job: the scheduler is asked for it once more."""
         try:
             error = future.exception() if future.status == "error" else None
             return None if error is not None else future.result(), error
