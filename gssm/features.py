@@ -15,7 +15,7 @@ import numpy as np
 import xarray as xr
 
 from gssm import physics, schema
-from gssm.blocks import elementwise
+from gssm.blocks import elementwise, single
 from gssm.correct import linear_power, soil_backscatter
 from gssm.errors import CubeError
 from gssm.physics import WaterCloud
@@ -90,7 +90,7 @@ def _feature(
     else:
         array = rule.make(cube, water_cloud) if rule else missing()
     # A shallow copy: xarray's drop_attrs makes every coordinate anew, half of planning.
-    array = array.astype(np.float32, copy=False).rename(name).copy(deep=False)
+    array = single(array).rename(name).copy(deep=False)
     array.attrs = schema.VARIABLES[name].attrs
     return array
 

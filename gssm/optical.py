@@ -8,6 +8,7 @@ import dask.array as da
 import numpy as np
 from odc.geo.geobox import GeoBox
 
+from gssm import schema
 from gssm.catalogs import ASSETS, Role
 from gssm.describe import Raster
 from gssm.layers import Layer, Source
@@ -32,7 +33,12 @@ def read_optical(
     """
     prefix = PREFIXES[role]
     candidates = [candidate_sources(p, role) for p in passes]
-    shape = (len(passes), *grid.shape)
+    shape, sizes = (len(passes), *grid.shape), (1, *chunks)
+    absent = da.full(shape, np.nan, chunks=sizes, dtype=np.float32)
+    if not any(candidates):
+        names = (*ASSETS[role], f"{prefix}_age")
+        mask = da.full(shape, np.uint8(schema.MASK_MISSING), chunks=sizes, dtype=np.uint8)
+        return {**dict.fromkeys(names, absent), f"{prefix}_mask": mask}, []
     failed: list[da.Array] = []
     variables: dict[str, da.Array] = {}
     # Beside the bands that every catalogue has, those that only Level-1 offers.
@@ -40,7 +46,7 @@ def read_optical(
     for name in (*ASSETS[role], *sorted(extra - set(ASSETS[role]))):
         layers = [Layer(candidate_sources(p, role, name)) for p in passes]
         if not any(s.raster.href for layer in layers for s in layer.sources):
-            variables[name] = da.full(shape, np.nan, chunks=(1, *chunks), dtype=np.float32)
+            variables[name] = absent
             continue
         variables[name], unreadable = read_layers(layers, grid, chunks)
         failed.append(unreadable)

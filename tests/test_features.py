@@ -25,11 +25,12 @@ def test_exactly_the_spec_in_its_order():
 
 
 @settings(max_examples=8)
-@given(time=st.integers(1, 2), y=st.integers(2, 24), x=st.integers(2, 30))
+@given(time=st.integers(1, 2), y=st.integers(2, 11), x=st.integers(2, 13))
 def test_the_same_for_any_chunks(time, y, x):
+    cube = CUBE.isel(y=slice(11), x=slice(13))
     with no_compute():
-        lazy = build_features(CUBE.chunk({"time": time, "y": y, "x": x}))
-    xr.testing.assert_allclose(lazy.compute(), EAGER, rtol=1e-6)
+        lazy = build_features(cube.chunk({"time": time, "y": y, "x": x}))
+    xr.testing.assert_allclose(lazy.compute(), build_features(cube), rtol=1e-6)
 
 
 def test_known_values():

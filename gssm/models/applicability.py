@@ -8,8 +8,10 @@ alone, is outside.
 
 Cheap, since every pixel is scored. Features that hold the last 1 % of the weighted
 variance leave the distance. K-means divides the samples into cells and each cell into
-members, and a pixel looks into its nearest cells only; up to `MEMBERS` samples, they are
-the members. The threshold is measured by the same means, with what they add to a distance.
+members; up to `MEMBERS` samples, they are the members. The nearest member is found exactly: a
+pixel looks into the cells by the distance to the box around their members, and into none whose
+box is farther than the nearest member so far. The threshold is measured by the same means, with
+what members in the place of samples add to a distance.
 
 Missing is not unlike: a missing feature adds nothing to the distance, as if the pixel
 had the value of whichever sample it is compared with, and the quality flags say that
@@ -23,43 +25,33 @@ threshold after `BEYOND` standard deviations. Within their range it changes noth
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gssm.errors import BundleError, CubeError, SamplesError
+from gssm.models.nearest import FAR, ZERO, boxes, compiled_search, condense
 from gssm.models.tensors import Buffer, views
 
 Float32Array = NDArray[np.float32]
-Integers = NDArray[np.int64]
 
-# Measured: stations held out and the pixels of a real scene rank as by the exact index
-# (correlation 0.94 to 0.99) and about 99 of 100 get the same decision, at more than a
-# million pixels a second and thread.
+# Measured, with so few features and members: stations held out and the pixels of a real scene
+# rank as by the exact index (correlation 0.94 to 0.99) and about 99 of 100 get the same decision,
+# at more than a million pixels a second and thread.
 SHARE = 0.99
-CELLS = 96
-MEMBERS = 48
+# Stands in every bundle, from when a pixel looked into so many cells and no more.
 PROBES = 3
-# Rounds of k-means; more change nothing that can be seen.
-ROUNDS = 10
 # Rows whose pairs give the mean distance. It is only the unit of the index: the
 # threshold has the same.
 PAIR_ROWS = 2048
 # As far as the scaling of TabNet lets an input go from the mean of all.
 BEYOND = 5.0
-
-# Features per pass over the sums of the search.
-PASS = 4
-ZERO = np.float32(0)
-# Further away along a feature is equally far: squares stay finite.
-FAR = np.float32(1e6)
 # Smaller deviations are none: their reciprocals would not be float32.
 TINY = 1e-20
-LARGEST = np.int32(np.iinfo(np.int32).max)
 
 ARRAYS = ("center", "scale", "low", "high", "beyond", "cells", "references")
 
@@ -83,7 +75,7 @@ class Applicability:
     threshold
         Largest dissimilarity inside the area of applicability.
     probes
-        Number of nearest cells that a pixel looks into.
+        Of the format of bundles, as `cells` are; the search reads neither.
     """
 
     center: Float32Array
@@ -113,9 +105,14 @@ class Applicability:
                 f"features have shape {features.shape} and the area of applicability reads "
                 f"{self.center.size} columns; build them with the model's own spec."
             )
-        arrays = (getattr(self, name) for name in ARRAYS)
-        distance: Float32Array = _compiled()(features, *arrays, self.probes)[0]
+        distance: Float32Array = compiled_search()(features, self.searched)[0]
         return distance
+
+    @cached_property
+    def searched(self) -> tuple[Float32Array, ...]:
+        """What the compiled search reads of it."""
+        own = (self.center, self.scale, self.low, self.high, self.beyond)
+        return (*own, *boxes(self.references), self.references)
 
     def outside(self, features: Float32Array) -> NDArray[np.bool_]:
         """Tell rows outside the area of applicability, bool (n,), for features (n, k)."""
@@ -200,7 +197,7 @@ def fit(
     points = _points(features, center, scale)
 
     def build(rows: NDArray[np.bool_]) -> Applicability:
-        learned = _references(points[rows], seed)
+        learned = condense(points[rows], seed)
         return Applicability(center, scale, low, high, np.zeros_like(low), *learned, threshold=0.0)
 
     own = np.empty(len(points), dtype=np.float32)
@@ -282,113 +279,3 @@ def _upper_whisker(values: Float32Array) -> float:
     """75th percentile and 1.5 times the interquartile range, at most the largest value."""
     lower, upper = np.quantile(values.astype(np.float64), [0.25, 0.75])
     return float(min(upper + 1.5 * (upper - lower), values.max()))
-
-
-def _references(points: Float32Array, seed: int) -> tuple[Float32Array, Float32Array]:
-    """Cells (used + 1, c) and their members (c, used + 1, m) for points (n, used)."""
-    rng = np.random.default_rng(seed)
-    centers, label = _k_means(points, min(CELLS, -(-len(points) // MEMBERS)), rng)
-    found = np.unique(label)
-    members = [_k_means(points[label == cell], MEMBERS, rng)[0] for cell in found]
-    widest = max(len(rows) for rows in members)
-    # A cell of few members repeats them, which changes no minimum.
-    filled = np.stack([np.resize(rows, (widest, rows.shape[1])).T for rows in members])
-    cells = np.pad(centers[found].T, ((0, 1), (0, 0)))
-    return np.ascontiguousarray(cells), np.pad(filled, ((0, 0), (0, 1), (0, 0)))
-
-
-def _k_means(
-    points: Float32Array, count: int, rng: np.random.Generator
-) -> tuple[Float32Array, Integers]:
-    """Centres (count, used) and the centre of each point; few points are their own centres.
-
-    By the compiled search, whose sums have one order: unlike a library's k-means, the
-    result depends on no thread and no BLAS.
-    """
-    if len(points) <= count:
-        return points, np.arange(len(points), dtype=np.int64)
-    centers = points[np.sort(rng.choice(len(points), count, replace=False))]
-    for _ in range(ROUNDS):
-        label = _nearest(points, centers)
-        size = np.bincount(label, minlength=count)[:, None]
-        columns = [np.bincount(label, weights=column, minlength=count) for column in points.T]
-        mean = np.stack(columns, axis=1) / np.maximum(size, 1)
-        centers = np.where(size > 0, mean, centers).astype(np.float32)
-    return centers, _nearest(points, centers)
-
-
-def _nearest(points: Float32Array, centers: Float32Array) -> Integers:
-    zero, one = np.zeros(points.shape[1], np.float32), np.ones(points.shape[1], np.float32)
-    cells = np.ascontiguousarray(np.pad(centers.T, ((0, 1), (0, 0))))
-    alone = np.ascontiguousarray(cells.T[:, :, None])
-    nearest: Integers = _compiled()(points, zero, one, zero, zero, zero, cells, alone, 1)[1]
-    return nearest
-
-
-# Compiled. Each sum runs over the features in their order, whatever the block. The bits
-# of floats that are not negative sort as integers do, whose minimum is fast.
-def _search(
-    features: Float32Array,
-    center: Float32Array,
-    scale: Float32Array,
-    low: Float32Array,
-    high: Float32Array,
-    beyond: Float32Array,
-    cells: Float32Array,
-    references: Float32Array,
-    probes: int,
-) -> tuple[Float32Array, Integers]:
-    """Dissimilarity and index of the nearest cell, for each row."""
-    used, count = cells.shape[0] - 1, cells.shape[1]
-    distance, cell = np.empty(len(features), np.float32), np.empty(len(features), np.int64)
-    to_cells, to_members = np.empty(count, np.float32), np.empty(references.shape[2], np.float32)
-    cell_bits = to_cells.view(np.int32)
-    known, value = np.empty(used + PASS, np.int64), np.empty(used + PASS, np.float32)
-    for row in range(len(features)):
-        size, column, excess = 0, 0, ZERO
-        for k in range(center.size):
-            x = features[row, k]
-            if np.isfinite(x):
-                if x < low[k] or x > high[k]:
-                    excess += min(max(low[k] - x, x - high[k]) * beyond[k], FAR) ** 2
-                known[size] = column
-                value[size] = min(max((x - center[k]) * scale[k], -FAR), FAR)
-                size += scale[k] > 0
-            column += scale[k] > 0
-        while size % PASS:  # zero, as the last row of cells and references
-            known[size], value[size] = used, ZERO
-            size += 1
-        least, refs, total = LARGEST, cells, to_cells
-        for step in range(min(probes, count) + 1):
-            if step > 0:
-                near, nearest = 0, cell_bits[0]
-                for j in range(count):
-                    nearest = min(nearest, cell_bits[j])
-                while cell_bits[near] != nearest:
-                    near += 1
-                cell_bits[near] = LARGEST
-                cell[row] = near if step == 1 else cell[row]
-                refs, total = references[near], to_members
-            total[:] = 0
-            for i in range(0, size, PASS):
-                a, b = refs[known[i]], refs[known[i + 1]]
-                c, d = refs[known[i + 2]], refs[known[i + 3]]
-                p, q, r, s = value[i], value[i + 1], value[i + 2], value[i + 3]
-                for j in range(total.size):
-                    begun = total[j] + (p - a[j]) ** 2 + (q - b[j]) ** 2
-                    total[j] = begun + (r - c[j]) ** 2 + (s - d[j]) ** 2
-            if step > 0:
-                bits = total.view(np.int32)
-                for j in range(bits.size):
-                    least = min(least, bits[j])
-        distance.view(np.int32)[row] = least
-        distance[row] = np.sqrt(distance[row] + excess)
-    return distance, cell
-
-
-@cache
-def _compiled() -> Callable[..., Any]:
-    # Here, not above: numba takes longer to import than most scripts to run.
-    from gssm.models.compiled import compiled
-
-    return compiled(_search)

@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from gssm.errors import BundleError, CubeError, SamplesError
-from gssm.models import applicability
-from gssm.models.applicability import ARRAYS, BEYOND, MEMBERS, Applicability, fit
+from gssm.models import applicability, nearest
+from gssm.models.applicability import BEYOND, Applicability, fit
+from gssm.models.nearest import MEMBERS
 
 Float32Array = NDArray[np.float32]
 
@@ -67,10 +68,12 @@ def small() -> Applicability:
     return fit(features, IMPORTANCES, folds)
 
 
+MANY, MANY_FOLDS = make_samples(6000)
+
+
 @pytest.fixture(scope="module")
 def large() -> Applicability:
-    features, folds = make_samples(6000)
-    return fit(features, IMPORTANCES, folds)
+    return fit(MANY, IMPORTANCES, MANY_FOLDS)
 
 
 def test_three_samples_by_hand() -> None:
@@ -142,7 +145,7 @@ def agreement(area: Applicability, rows: Float32Array, index: Any, threshold: fl
 
 @pytest.mark.parametrize("gaps", [0.0, 0.2])
 def test_many_samples_give_nearly_the_published_index(large: Applicability, gaps: float) -> None:
-    features, folds = make_samples(6000)
+    features, folds = MANY, MANY_FOLDS
     # Another seed has other clusters: most rows are new, some are far.
     rows = make_samples(3000, seed=1, gaps=gaps)[0]
     correlation, same = agreement(large, rows, *fast_exact(features, IMPORTANCES, folds, rows))
@@ -192,30 +195,51 @@ def test_order_threads_and_layout_do_not_change_a_bit(large: Applicability) -> N
 
 def test_compiled_search_is_the_written_one(small: Applicability) -> None:
     rows = make_samples(40, seed=4, gaps=0.3)[0]
-    arrays = [getattr(small, name) for name in ARRAYS]
-    written, _ = applicability._search(rows, *arrays, small.probes)
+    written, _ = nearest._search(rows, small.searched)
     np.testing.assert_array_equal(small.dissimilarity(rows), written)
+
+
+@settings(max_examples=30)
+@given(
+    seed=st.integers(0, 100),
+    gaps=st.sampled_from([0.0, 0.2, 0.7]),
+    stretch=st.sampled_from([0.0, 0.5, 1.0, 3.0]),
+)
+def test_the_nearest_of_all_members_is_found(
+    large: Applicability, seed: int, gaps: float, stretch: float
+) -> None:
+    rows = make_samples(60, seed=seed, gaps=gaps)[0]
+    rows = large.center + np.float32(stretch) * (rows - large.center)
+    used = np.flatnonzero(large.scale)
+    place = ((rows - large.center) * large.scale)[:, used].astype(np.float64)
+    members = large.references[:, : used.size].transpose(1, 0, 2).reshape(used.size, -1)
+    squares = np.nansum((place[:, :, None] - members) ** 2, axis=1).min(axis=1)
+    out = np.fmax(np.fmax(large.low - rows, rows - large.high), 0) * large.beyond
+    index = np.sqrt(squares + np.nansum(out.astype(np.float64) ** 2, axis=1))
+    np.testing.assert_allclose(large.dissimilarity(rows), index, rtol=1e-5, atol=1e-6)
 
 
 def test_a_training_sample_is_inside(large: Applicability) -> None:
     features, folds = make_samples(MEMBERS)
     assert not fit(features, IMPORTANCES, folds).dissimilarity(features).any()
-    many = make_samples(6000)[0]
-    assert np.median(large.dissimilarity(many)) < 0.1
-    assert large.outside(many).mean() < 0.01
+    assert np.median(large.dissimilarity(MANY)) < 0.1
+    assert large.outside(MANY).mean() < 0.01
 
 
 @given(
     feature=st.integers(0, FEATURES - 2),
     side=st.sampled_from([-1, 1]),
+    # Beyond all samples; among them, a step away from some is a step towards others.
     steps=st.lists(st.floats(3, 1000), min_size=2, max_size=8, unique=True).map(sorted),
 )
+@example(feature=1, side=-1, steps=[3.0, 3.5])
 def test_further_is_more_dissimilar(
     large: Applicability, feature: int, side: int, steps: list[float]
 ) -> None:
-    features = make_samples(6000)[0]
-    rows = np.tile(features.mean(axis=0), (len(steps), 1))
-    rows[:, feature] += side * np.array(steps) * features.std(axis=0)[feature]
+    mean, deviation = np.float32(MANY.mean(axis=0)), MANY.std(axis=0)[feature]
+    rows = np.tile(mean, (len(steps), 1))
+    rows[:, feature] += side * np.array(steps) * deviation
+    assert not ((MANY.min(axis=0) <= rows) & (rows <= MANY.max(axis=0)))[:, feature].any()
     distance = large.dissimilarity(rows)
     assert (np.diff(distance) >= 0).all()
 
