@@ -310,7 +310,7 @@ def _perform(
     archive: Archive | None, rounds: list[Round], recipe: Recipe, how: _How, chunk: int = 1000
 ) -> None:
     """Plan rounds and run what they come to, or say what it would be."""
-    from gssm.archive.clusters import cluster
+    from gssm.archive.clusters import cluster_when_used
     from gssm.archive.costs import estimate
     from gssm.archive.flight import PER_THREAD
     from gssm.archive.plan import steps
@@ -334,8 +334,9 @@ def _perform(
         _raise_unplanned(whole.unplanned, whole.reason)
         return
     assert archive is not None
-    with cluster(how.scheduler, how.workers) as client, shown(total) as report:
-        threads = sum(client.nthreads().values())
+    # Where nothing is to be done, no process is started for it.
+    used = cluster_when_used(how.scheduler, how.workers)
+    with used as (client, threads), shown(total) as report:
         found = planned(abreast=PER_THREAD * threads)
         summary = run(archive, found, client, budget=how.budget, report=report)
     print_summary(summary)

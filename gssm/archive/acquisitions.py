@@ -145,6 +145,7 @@ def _write_pixels(
 ) -> Row:
     pyramid = Pyramid(row.coverage, chunk)
     valued = failed = 0
+    ages = np.zeros((len(ledger.AGES), 2), np.int64)
     mask, fill = BY_MEANING["read_failed"].mask, PACKINGS["quality_flag"].fill
     for index, packed in chunks:
         rows, columns = chunk_window(index, chunk)
@@ -155,6 +156,7 @@ def _write_pixels(
         moisture, flags = packed["soil_moisture"], packed["quality_flag"]
         valued += int((moisture != PACKINGS["soil_moisture"].fill).sum())
         failed += int(((flags & mask != 0) & (flags != fill)).sum())
+        ages += [_summed(name, packed) for name in ledger.AGES]
     if pyramid.missing:
         raise CubeError(f"chunks {pyramid.missing} of {row.key} did not come; write them all.")
     now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
@@ -165,7 +167,21 @@ def _write_pixels(
         failed=failed,
         written=now,
         gssm_version=version("gssm"),
+        s2_age=_mean(*ages[0].tolist()),
+        landsat_age=_mean(*ages[1].tolist()),
     )
+
+
+def _summed(name: str, packed: Packed) -> tuple[int, int]:
+    """Sum of an age in steps, and its number, over the pixels that have a value and an age."""
+    steps, moisture = packed[name], packed["soil_moisture"]
+    known = (steps != PACKINGS[name].fill) & (moisture != PACKINGS["soil_moisture"].fill)
+    return int(steps.sum(where=known, dtype=np.int64)), int(known.sum())
+
+
+def _mean(steps: int, count: int) -> float | None:
+    """Mean age in days, to the hundredth; ages are packed in hundredths."""
+    return round(steps / count) / 100 if count else None
 
 
 def _named(

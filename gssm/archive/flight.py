@@ -31,7 +31,7 @@ class Flight(Generic[T]):
     Attributes
     ----------
     client
-        Of the cluster.
+        Of the cluster; not asked anything before the first job.
     fetch
         Submits a job and returns its future.
     told
@@ -42,21 +42,15 @@ class Flight(Generic[T]):
     fetch: Callable[[T], Future]
     told: Callable[[], str]
     active: dict[Future, T] = field(default_factory=dict)
-    _completed: Any = field(init=False)
-    _alive: float = field(default_factory=time.monotonic)
+    _completed: Any = None
+    _alive: float = 0.0
     _sized: float = float("-inf")
     _size: int = 0
-
-    def __post_init__(self) -> None:
-        import distributed
-
-        new: Any = distributed
-        self._completed = new.as_completed(loop=self.client.loop)
 
     @property
     def has_room(self) -> bool:
         """Tell whether another job may be begun."""
-        return len(self.active) < PER_THREAD * max(1, self._threads())
+        return not self.active or len(self.active) < PER_THREAD * max(1, self._threads())
 
     def begin(self, job: T) -> None:
         """Submit a job.
@@ -66,6 +60,8 @@ class Flight(Generic[T]):
         StoreWriteError
             The cluster was lost.
         """
+        if self._completed is None:
+            self._get_ready()
         try:
             future = self.fetch(job)
         except Exception as error:  # a client without its scheduler fails in many ways
@@ -74,6 +70,13 @@ class Flight(Generic[T]):
             raise self._lost() from error
         self.active[future] = job
         self._completed.add(future)
+
+    def _get_ready(self) -> None:
+        import distributed
+
+        new: Any = distributed
+        self._completed = new.as_completed(loop=self.client.loop)
+        self._alive = time.monotonic()
 
     def next(self) -> tuple[T, Any, BaseException | None]:
         """Wait for a job to come back, as long as there is a worker for it.
@@ -112,6 +115,8 @@ class Flight(Generic[T]):
 
     def cancel(self) -> None:
         """Let go of what is in flight; what a worker has not committed is nowhere."""
+        if not self.active:
+            return
         try:
             self.client.cancel(list(self.active), force=True)
         except Exception:  # the scheduler may be what is gone

@@ -77,7 +77,7 @@ def create_group(root: zarr.Group, square: Square, chunk: int) -> zarr.Group:
         )
     create_place(group, square.grid)
     for name, (dimensions, values, attrs) in encoding.depth_coordinates().items():
-        _create_coordinate(group, name, dimensions, values, attrs)
+        create_coordinate(group, name, dimensions, values, attrs)
     _create_pixels(group, PIXEL_VARIABLES, (PIXELS, PIXELS), chunk)
     for level in LEVELS:
         grid = overview_grid(square.grid, level)
@@ -91,12 +91,13 @@ def create_place(group: zarr.Group, grid: GeoBox) -> None:
     """Write the coordinates of a grid: y, x and the reference system."""
     for name, coordinate in xr_coords(grid).items():
         attrs = {**coordinate.attrs, **encoding.COORDINATE_ATTRS.get(str(name), {})}
-        _create_coordinate(group, str(name), coordinate.dims, coordinate.values, attrs)
+        create_coordinate(group, str(name), coordinate.dims, coordinate.values, attrs)
 
 
-def _create_coordinate(
+def create_coordinate(
     group: zarr.Group, name: str, dimensions: Sequence[Any], values: Any, attrs: dict[str, Any]
 ) -> None:
+    """Write the values of a coordinate, in one chunk."""
     content = np.asarray(values)
     array = group.create_array(
         name,

@@ -80,16 +80,58 @@ def run_job(archive: Archive, job: Job) -> Row:
 def _chunks(
     archive: Archive, square: Square, job: Job
 ) -> Iterator[tuple[Index, Mapping[str, NDArray[Any]]]]:
-    product, corner = _product(archive, square, job)
+    opened = open_map(job, archive.chunk, archive)  # of a date that is to be written, no earlier
     for index in job.row.coverage:
-        rows, columns = chunk_window(index, archive.chunk)
+        yield index, opened.packed(index)
+
+
+@dataclass(frozen=True, eq=False)
+class LazyMap:
+    """The lazy map of a job, of which any process can compute any chunk.
+
+    Attributes
+    ----------
+    square
+        Whose chunks.
+    chunk
+        Pixels of a chunk's side.
+    product
+        Around the coverage, ``(y, x)``.
+    corner
+        Row and column, in the square, of its first pixel.
+    """
+
+    square: Square
+    chunk: int
+    product: xr.Dataset
+    corner: Index
+
+    def packed(self, index: Index) -> dict[str, NDArray[Any]]:
+        """Compute the packed variables of one chunk of the coverage, in this thread.
+
+        Parameters
+        ----------
+        index
+            Row and column of the chunk.
+
+        Returns
+        -------
+        dict of ndarray, shape (chunk, chunk)
+            As in `gssm.archive.packing.PACKINGS`.
+
+        Raises
+        ------
+        GssmError
+            It cannot be read or mapped.
+        """
+        rows, columns = chunk_window(index, self.chunk)
         inside = {
-            "y": slice(rows.start - corner[0], rows.stop - corner[0]),
-            "x": slice(columns.start - corner[1], columns.stop - corner[1]),
+            "y": slice(rows.start - self.corner[0], rows.stop - self.corner[0]),
+            "x": slice(columns.start - self.corner[1], columns.stop - self.corner[1]),
         }
         # Dask runs one job in each thread of a worker: here it must not start more.
-        values = product.isel(inside).load(scheduler="synchronous")
-        yield index, _packed(values, owned(square, rows, columns))
+        values = self.product.isel(inside).load(scheduler="synchronous")
+        return _packed(values, owned(self.square, rows, columns))
 
 
 def _packed(values: xr.Dataset, ours: NDArray[np.bool_] | None) -> dict[str, NDArray[Any]]:
@@ -105,12 +147,32 @@ def _packed(values: xr.Dataset, ours: NDArray[np.bool_] | None) -> dict[str, NDA
     return packed
 
 
-def _product(archive: Archive, square: Square, job: Job) -> tuple[xr.Dataset, Index]:
-    """Lazy map ``(y, x)`` around the coverage, and the row and column of its first pixel.
+def open_map(job: Job, chunk: int, past: Archive | None) -> LazyMap:
+    """Plan the map of a job; no pixel is read.
 
-    A ring of chunks around it, of which nothing but the rim of the elevation is read, keeps
-    slopes the same whatever part of a square is mapped.
+    A ring of chunks around the coverage, of which nothing but the rim of the elevation is
+    read, keeps slopes the same whatever part of a square is mapped.
+
+    Parameters
+    ----------
+    job
+        Of `gssm.archive.plan`.
+    chunk
+        Pixels of a chunk's side, as the job was planned with.
+    past
+        Archive with references of the past, for a model that reads them; its chunks may be
+        others.
+
+    Raises
+    ------
+    BundleError
+        The model is another one here than where the job was planned.
+    ItemError
+        The items make no single acquisition.
+    GssmError
+        The items cannot be used, or the archive of references cannot be read.
     """
+    square = parse(job.square)
     ref = resolve(job.settings.model)
     if ref.sha256 != job.row.model_sha256:
         raise BundleError(
@@ -118,26 +180,25 @@ def _product(archive: Archive, square: Square, job: Job) -> tuple[xr.Dataset, In
             f"where the run was planned ({job.row.model_sha256[:12]}); install the same gssm, or "
             "put the bundle where every worker sees it."
         )
-    grid, corner = _grid_around(square, job.row.coverage, archive.chunk)
-    chunks = {"y": archive.chunk, "x": archive.chunk}
+    grid, corner = _grid_around(square, job.row.coverage, chunk)
     cube = open_cube(
         job.items,
         grid=grid,
         window=job.settings.window,
         elevation=job.settings.elevation,
-        chunks=chunks,
+        chunks={"y": chunk, "x": chunk},
     )
     if cube.sizes["time"] != 1:
         raise ItemError(
             f"the items of {square.name} {job.row.key} make {cube.sizes['time']} acquisitions; "
             "plan the run again."
         )
-    if OF_THE_PAST & set(ref.load().spec.features):
-        cube = put_past(archive, square, job.row.coverage, cube)
+    if past is not None and OF_THE_PAST & set(ref.load().spec.features):
+        cube = put_past(past, square, job.row.coverage, cube, chunk=chunk)
     product = predict(cube, job.settings.model)
     seen = cube["vv"].notnull() | cube["vh"].notnull()
     product = product.assign(s2_age=cube["s2_age"], landsat_age=cube["landsat_age"], seen=seen)
-    return product[[*PIXEL_VARIABLES, "seen"]].isel(time=0), corner
+    return LazyMap(square, chunk, product[[*PIXEL_VARIABLES, "seen"]].isel(time=0), corner)
 
 
 def _grid_around(square: Square, coverage: tuple[Index, ...], chunk: int) -> tuple[GeoBox, Index]:

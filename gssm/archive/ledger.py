@@ -19,6 +19,8 @@ Index = tuple[int, int]
 
 # Times that an acquisition is mapped again because some of it failed to be read.
 MOST_TRIES = 3
+# Ages of partners, of which a row has the mean.
+AGES = ("s2_age", "landsat_age")
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,9 @@ class Row:
         Chunks of the coverage with references of the past, for a model that reads them.
     gssm_version
         What mapped it.
+    s2_age, landsat_age
+        Mean days from the radar to the optical images, over the pixels that have a value and
+        an age; None where none has, or where an earlier gssm wrote the row.
     """
 
     time: int
@@ -74,6 +79,8 @@ class Row:
     tries: int = 0
     past: int = 0
     gssm_version: str = ""
+    s2_age: float | None = None
+    landsat_age: float | None = None
 
     @property
     def key(self) -> str:
@@ -167,6 +174,7 @@ def as_frame(rows: Iterable[Row], square: str) -> pd.DataFrame:
         [{**asdict(row), "square": square, "chunks": len(row.coverage)} for row in rows],
         columns=["square", *COLUMNS, "chunks"],
     ).drop(columns="coverage")
+    table = table.astype(dict.fromkeys(AGES, float))  # None is NaN, also where no row has one
     table["time"] = pd.to_datetime(table["time"], unit="s")
     return table.sort_values(["time", "platform"], ignore_index=True)
 

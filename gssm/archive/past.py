@@ -125,14 +125,45 @@ def past_computed(archive: Archive, square: Square) -> set[Index]:
         return {(int(i), int(j)) for i, j in np.argwhere(np.asarray(found[...]) == 1)}
 
 
+def past_over(
+    archive: Archive, square: Square, coverage: Iterable[Index], chunk: int
+) -> set[Index]:
+    """Chunks of a coverage that touch references of an archive, whose chunks may be others.
+
+    Parameters
+    ----------
+    archive, square
+        Where the references are.
+    coverage
+        Chunks (row, column) of a side of `chunk` pixels.
+    """
+    computed, side = past_computed(archive, square), archive.chunk
+    return {
+        (i, j)
+        for i, j in coverage
+        if any(
+            (row, column) in computed
+            for row in range(i * chunk // side, ((i + 1) * chunk - 1) // side + 1)
+            for column in range(j * chunk // side, ((j + 1) * chunk - 1) // side + 1)
+        )
+    }
+
+
 def put_past(
-    archive: Archive, square: Square, coverage: Sequence[Index], cube: xr.Dataset
+    archive: Archive,
+    square: Square,
+    coverage: Sequence[Index],
+    cube: xr.Dataset,
+    *,
+    chunk: int | None = None,
 ) -> xr.Dataset:
     """Put the references beside a cube on the square's grid, if it has some of the coverage.
 
     The cube may reach beyond the square; there, and where none were computed, they are NaN.
+    `chunk` is the side of the chunks of coverage and cube, by default that of the archive.
     """
-    if not past_computed(archive, square) & set(coverage):
+    chunk = chunk or archive.chunk
+    if not past_over(archive, square, coverage, chunk):
         return cube
     store = read_session(archive).store
     chunks = {"y": archive.chunk, "x": archive.chunk}
@@ -140,7 +171,10 @@ def put_past(
         store, group=f"{square.group}/{PAST}", consolidated=False, chunks=chunks
     )
     names = [name for name in schema.REFERENCES if name in references]
-    return with_history(cube, _around(references[[*names, "spatial_ref"]], cube))
+    around = _around(references[[*names, "spatial_ref"]], cube)
+    if chunk != archive.chunk:
+        around = around.chunk({"y": chunk, "x": chunk})
+    return with_history(cube, around)
 
 
 def _around(references: xr.Dataset, cube: xr.Dataset) -> xr.Dataset:

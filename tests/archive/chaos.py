@@ -46,7 +46,7 @@ JOBS = 40
 # Marks that each job leaves, at least, of chunks and commits; the last disturbance is there then.
 MARKS_PER_JOB = 1.75
 # Seconds: how long after a mark one strikes (a job takes some 0.2); guards against hanging.
-LATEST, HANGS, PAUSE = 0.6, 900.0, 0.01
+LATEST, HANGS, PAUSE = 0.6, 900.0, 0.03
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,12 @@ from typing import Any
 CONTEXT = multiprocessing.get_context("forkserver")
 MODULES = (
     *("pytest", "distributed.cli.dask_worker", "distributed.cli.dask_scheduler"),
-    *("icechunk", "zarr", "moto.server", "gssm.archive.reading", "chaos_watch", "chaos"),
+    *("icechunk", "zarr", "gssm.archive.reading", "chaos_watch", "chaos"),
 )
 
 
 def started(
-    target: Callable[..., None], *words: str, environment: dict[str, str], log: Path
+    target: Callable[..., None], *words: Any, environment: dict[str, str], log: Path
 ) -> Any:
     """Start a process that calls a function with words, and writes what it says to a file."""
     CONTEXT.set_forkserver_preload(list(MODULES))

@@ -33,6 +33,8 @@ from gssm.errors import ArchiveError, EmptySearchError
 
 # Array, row and column of a chunk, whatever its place along time.
 CHUNK_KEY = re.compile(r"^(?P<array>.+)/c/(?P<place>\d+)/(?P<index>\d+/\d+)$")
+# Variables of a square, and those of its overviews.
+PIXEL_ARRAYS = len(groups.PIXEL_VARIABLES) + len(groups.LEVELS) * len(groups.OVERVIEW_VARIABLES)
 # Dates that are read again at each look, beside those that are new.
 AGAIN = 2
 # Of so many looks one is by gssm's reader.
@@ -93,13 +95,15 @@ def squares(store: Any) -> list[Square]:
         group = root.get(parse(name).group)
         if not isinstance(group, zarr.Group):
             continue
-        along = {n: np.asarray(groups.array(group, n)[:]).tolist() for n in groups.ALONG_TIME}
-        done = group.get("ledger/done")
-        rows = from_bytes(np.asarray(done[...])) if isinstance(done, zarr.Array) else []
+        # All at once: one by one they take most of a look.
+        arrays = {path: one for path, one in group.members(None) if isinstance(one, zarr.Array)}
+        along = {n: np.asarray(arrays[n][:]).tolist() for n in groups.ALONG_TIME}
+        done = arrays.get("ledger/done")
+        rows = [] if done is None else from_bytes(np.asarray(done[...]))
         square = Square(name, store, along["time"], rows)
-        lengths = {array.shape[0] for array in groups.pixel_arrays(group)} | set(
-            map(len, along.values())
-        )
+        pixels = [a for a in arrays.values() if a.metadata.dimension_names == groups.DIMENSIONS]
+        assert len(pixels) == PIXEL_ARRAYS, f"{name}: {sorted(arrays)}"
+        lengths = {one.shape[0] for one in pixels} | {len(one) for one in along.values()}
         assert lengths == {len(rows)}, f"{name}: {len(rows)} rows, arrays of {lengths}"
         for key in sync(_keys(store, f"{group.path}/")):
             match = CHUNK_KEY.match(key.removeprefix(f"{group.path}/"))

@@ -1,12 +1,11 @@
-"""S3 on the loopback: moto's implementation of its API behind a proxy with faults to be injected.
+"""S3 on the loopback: moto's implementation of its API behind a server that injects faults.
 
-moto keeps the buckets; the proxy lets one write through at a time, since conditional writes
-are atomic in S3 but not in moto's threads.
+moto keeps the buckets; the server lets one write through at a time, since conditional writes
+are atomic in S3 but not in moto.
 """
 
 from __future__ import annotations
 
-import http.client
 import itertools
 import re
 import socket
@@ -19,9 +18,11 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from werkzeug.test import EnvironBuilder, run_wsgi_app
+
 FOR_EVER = 1_000_000
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "not-a-real-secret"}
-# Of the connection to moto, not of the answer.
+# Of the connection, not of the answer.
 PER_HOP = ("connection", "transfer-encoding", "server", "date", "content-length")
 SLOW_SECONDS = 0.3
 
@@ -62,7 +63,7 @@ class S3:
     """A server of S3: its address, the faults to come, and what was asked."""
 
     url: str = ""
-    moto: tuple[str, int] = ("", 0)
+    moto: Any = None  # its WSGI application
     faults: list[Fault] = field(default_factory=list)
     requests: list[tuple[str, str, bool]] = field(default_factory=list)  # last: signed
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -98,14 +99,10 @@ class S3:
     def ask(
         self, method: str, path: str, body: bytes, headers: dict[str, str]
     ) -> tuple[int, dict[str, str], bytes]:
-        """Ask moto itself, without the proxy."""
-        connection = http.client.HTTPConnection(*self.moto, timeout=30)
-        try:
-            connection.request(method, path, body, headers)
-            answer = connection.getresponse()
-            return answer.status, dict(answer.getheaders()), answer.read()
-        finally:
-            connection.close()
+        """Ask moto itself, without faults."""
+        asked = EnvironBuilder(path, method=method, data=body, headers=headers)
+        content, status, answer = run_wsgi_app(self.moto, asked.get_environ())
+        return int(status.split()[0]), dict(answer), b"".join(content)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -239,14 +236,9 @@ class QuietServer(ThreadingHTTPServer):
 @contextmanager
 def served_s3() -> Iterator[S3]:
     """Serve S3 in threads of this process."""
-    import logging
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
-    from moto.server import ThreadedMotoServer
-
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    moto.start()
-    s3 = S3(moto=moto.get_host_and_port())
+    s3 = S3(moto=DomainDispatcherApplication(create_backend_app))
     server = QuietServer(("127.0.0.1", 0), type("BoundProxy", (Proxy,), {"s3": s3}))
     s3.url = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
@@ -258,4 +250,3 @@ def served_s3() -> Iterator[S3]:
         server.shutdown()
         server.server_close()
         thread.join(timeout=5)
-        moto.stop()

@@ -116,6 +116,28 @@ def test_a_date_comes_back_with_its_place_and_its_row(archive):
     assert found["spatial_ref"].attrs["crs_wkt"]
 
 
+def test_a_row_has_the_mean_ages_of_the_pixels_with_a_value(archive):
+    def mixed(name):
+        for index, values in packed_chunks(row_of(0)):
+            values["s2_age"][:50] = PACKINGS["s2_age"].fill  # valued, and without an age
+            values["soil_moisture"][60:] = PACKINGS["soil_moisture"].fill  # an age, and no value
+            values["landsat_age"][:] = PACKINGS["landsat_age"].fill
+            if name is None:
+                yield index, values
+            else:
+                known = values["soil_moisture"] != PACKINGS["soil_moisture"].fill
+                known &= values[name] != PACKINGS[name].fill
+                yield values[name][known].astype(float) / 100
+
+    row = write_acquisition(archive, SQUARE, row_of(0), mixed(None))
+    mean = np.concatenate(list(mixed("s2_age"))).mean()
+    assert abs(row.s2_age - mean) <= 0.005 + 1e-9
+    assert row.s2_age == round(row.s2_age, 2)
+    assert row.landsat_age is None
+    assert read_rows(archive, SQUARE) == [row]
+    assert row.digest == row_of(0).digest
+
+
 def test_the_same_acquisition_twice_changes_nothing(archive):
     write(archive, row_of(0))
     tip = open_repository(archive).lookup_branch("main")

@@ -122,7 +122,7 @@ def test_a_year_adds_up(benchmark):
     ],
 )
 def test_a_broken_limit_is_seen(benchmark, figure, limit, expected):
-    assert benchmark("archive").holds(figure, limit) is expected
+    assert benchmark("bounds").holds(figure, limit) is expected
 
 
 def test_the_command_ends_with_one_where_a_limit_is_broken(benchmark, monkeypatch, capsys):
@@ -132,3 +132,12 @@ def test_the_command_ends_with_one_where_a_limit_is_broken(benchmark, monkeypatc
     assert archive.main(["good"]) == 0
     assert archive.main([]) == 1
     assert capsys.readouterr().out.splitlines()[-1].endswith("<= 2  BROKEN")
+
+
+def test_all_benchmarks_begin_with_what_takes_seconds(benchmark, monkeypatch):
+    archive, run = benchmark("archive"), benchmark("run")
+    assert set(archive.QUICK) < set(archive.PARTS)
+    parts = {part: lambda part=part: iter([(part, "1", "")]) for part in archive.PARTS}
+    monkeypatch.setitem(sys.modules, "archive", archive)
+    monkeypatch.setattr(archive, "PARTS", parts)
+    assert [line[0] for line in run.BENCHMARKS["archive"]()] == list(archive.QUICK)

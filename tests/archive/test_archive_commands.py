@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -57,18 +58,19 @@ def with_work(function, work):
 
 @pytest.fixture
 def folder(tmp_path):
-    return catalogue(tmp_path / "catalogue")
+    """Four acquisitions."""
+    return catalogue(tmp_path / "catalogue", days=12)
 
 
-def built(tmp_path, folder, *more, datetime="2023-06", aoi=WHOLE):
-    place = ("--archive", tmp_path / "archive", "--chunk", 100)
+def built(tmp_path, folder, *more, datetime="2023-06", aoi=WHOLE, chunk=500):
+    place = ("--archive", tmp_path / "archive", "--chunk", chunk)
     return run(
         "archive", "build", *place, "--aoi", aoi, "--datetime", datetime, "--catalog", folder, *more
     )
 
 
 def test_a_scene_is_built_shown_and_left_as_it_is(here, tmp_path, scene):
-    first = built(tmp_path, scene, aoi=AOI)
+    first = built(tmp_path, scene, aoi=AOI, chunk=100)
     assert first.exit_code == 0, first.output
     assert "2 acquisitions mapped, 0 skipped, 0 failed, 0 there before" in first.stdout
     again = run(
@@ -84,13 +86,15 @@ def test_a_scene_is_built_shown_and_left_as_it_is(here, tmp_path, scene):
     assert recipe.catalog == str(scene)
 
 
-def test_an_update_goes_on_as_the_archive_was_built(stub, tmp_path, folder):
+def test_an_update_goes_on_as_the_archive_was_built(stub, tmp_path, folder, monkeypatch):
     assert built(tmp_path, folder, datetime="2023-06-01/2023-06-05").exit_code == 0
     place = ("--archive", tmp_path / "archive")
     updated = run("update", *place)
     assert updated.exit_code == 0, updated.output
-    assert "5 acquisitions mapped" in updated.stdout
-    assert "0 acquisitions mapped" in run("update", *place).stdout
+    assert "2 acquisitions mapped" in updated.stdout
+    with monkeypatch.context() as patch:
+        patch.setattr("gssm.archive.clusters.cluster", None)  # nothing to do needs none
+        assert "0 acquisitions mapped" in run("update", *place).stdout
     assert run("update", *place, "--dry-run").exit_code == 0
 
 
@@ -99,15 +103,15 @@ def test_a_backfill_goes_as_far_as_its_budget(stub, tmp_path, folder):
     urgent.write_text(json.dumps(polygon(*BOX)))
     words = (
         *("archive", "backfill", "--archive", tmp_path / "archive", "--catalog", folder),
-        *("--since", "2023-05-15", "--until", "2023-07-10", "--chunk", 100),
-        *("--priority", urgent, "--priority", "3.01 50.8 3.3 50.83", "--budget-jobs", 4),
+        *("--since", "2023-05-15", "--until", "2023-07-10", "--chunk", 500),
+        *("--priority", urgent, "--priority", "3.01 50.8 3.3 50.83", "--budget-jobs", 3),
     )
     first = run(*words)
     assert first.exit_code == 0, first.output
-    assert "4 acquisitions mapped" in first.stdout
+    assert "3 acquisitions mapped" in first.stdout
     assert "the budget is spent: run it again to go on" in first.stdout
     second = run(*words)
-    assert "3 acquisitions mapped, 0 skipped, 0 failed, 4 there before" in second.stdout
+    assert "1 acquisitions mapped, 0 skipped, 0 failed, 3 there before" in second.stdout
     assert "budget" not in second.stdout
     assert run(*words, "--order", "random").exit_code == 2
 
@@ -124,7 +128,7 @@ def polygon(west, south, east, north):
 def test_a_dry_run_says_what_it_would_be_and_does_nothing(tmp_path, folder, monkeypatch):
     result = built(tmp_path, folder, "--dry-run", "--rate", 0.04)
     assert result.exit_code == 0, result.output
-    for words in ("acquisitions to map │ 7", "core-hours", "at 0.04 a core-hour", "docs/speed.md"):
+    for words in ("acquisitions to map │ 4", "core-hours", "at 0.04 a core-hour", "docs/speed.md"):
         assert words in result.stdout
     assert not archive_exists(str(tmp_path / "archive"))
 
@@ -133,13 +137,13 @@ def test_what_failed_decides_the_exit_code(here, tmp_path, folder, monkeypatch):
     monkeypatch.setattr("gssm.archive.run.run", with_work(running.run, refuse))
     failed = built(tmp_path, folder)
     assert failed.exit_code == 5
-    assert "7 acquisitions failed; see `gssm archive status --status failed`" in failed.stderr
+    assert "4 acquisitions failed; see `gssm archive status --status failed`" in failed.stderr
     place = ("--archive", tmp_path / "archive")
     shown = run("archive", "status", *place, "--status", "failed", "--csv", tmp_path / "rows.csv")
-    assert "0 done, 0 skipped, 7 failed" in shown.stdout
+    assert "0 done, 0 skipped, 4 failed" in shown.stdout
     table = pd.read_csv(tmp_path / "rows.csv")
     assert table["reason"].str.contains("cannot be read.", regex=False).all()
-    assert list(table["status"]) == ["failed"] * 7
+    assert list(table["status"]) == ["failed"] * 4
     assert run("archive", "status", *place, "--csv", tmp_path / "rows.csv").exit_code == 2
 
 
@@ -202,6 +206,15 @@ def test_no_archive_is_said_so(tmp_path):
         assert "there is none" in result.stderr
 
 
+def starts_workers(pid):
+    """Tell whether a process has begun to start workers, which takes them a while."""
+    with contextlib.suppress(OSError):  # a thread of it has ended meanwhile
+        tasks = Path(f"/proc/{pid}/task").iterdir()
+        children = [pid for task in tasks for pid in (task / "children").read_text().split()]
+        return any("spawn_main" in Path(f"/proc/{pid}/cmdline").read_text() for pid in children)
+    return False
+
+
 def test_ctrl_c_ends_a_build_and_the_next_goes_on(tmp_path, scene):
     words = (
         *("archive", "build", "--archive", str(tmp_path / "archive"), "--chunk", "100"),
@@ -213,16 +226,15 @@ def test_ctrl_c_ends_a_build_and_the_next_goes_on(tmp_path, scene):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # A shell's background job ignores the signal, and so would all that it starts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     limit = time.monotonic() + 60
-    while not (tmp_path / "archive").exists() and time.monotonic() < limit:
+    while not starts_workers(process.pid) and time.monotonic() < limit:
         time.sleep(0.05)
-    time.sleep(0.5)  # its workers start now, which takes longer
-    asked = time.monotonic()
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: workers get it too
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130, stderr
-    assert time.monotonic() - asked < 15
     assert "Traceback" not in stderr
     archive = find_archive(str(tmp_path / "archive"))
     assert {row.status for row in read_rows(archive, SQUARE)} <= {"done"}

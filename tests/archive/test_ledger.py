@@ -1,10 +1,11 @@
+import json
 from dataclasses import replace
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gssm.archive.ledger import Row, as_frame, from_bytes, to_bytes
+from gssm.archive.ledger import AGES, Row, as_frame, from_bytes, to_bytes
 
 ROW = Row(1_700_000_000, "sentinel-1a", 37, "ascending", radar=("a",), partners=("b", "c"))
 CHUNKS = st.sets(st.tuples(st.integers(0, 9), st.integers(0, 9)))
@@ -35,3 +36,20 @@ def test_the_table_has_a_row_each():
     assert table["time"].iloc[0].year == 1970
     assert (table["square"] == "31UDS").all()
     assert as_frame([], "31UDS").empty
+
+
+def test_ages_come_back_and_lines_without_them_read_as_unknown():
+    known = replace(ROW, s2_age=-1.28, landsat_age=0.71)
+    (found,) = from_bytes(to_bytes([known]))
+    assert (found.s2_age, found.landsat_age) == (-1.28, 0.71)
+    assert found.digest == ROW.digest
+    record = json.loads(to_bytes([known]).tobytes())
+    old = json.dumps({k: v for k, v in record.items() if k not in AGES}).encode()
+    assert from_bytes(np.frombuffer(old, np.uint8)) == [ROW]
+
+
+def test_the_table_has_ages_as_numbers():
+    table = as_frame([ROW, replace(ROW, time=0, s2_age=1.5)], "31UDS")
+    np.testing.assert_array_equal(table["s2_age"], [1.5, np.nan])
+    for rows in ([ROW], []):
+        assert as_frame(rows, "31UDS")["landsat_age"].dtype == float

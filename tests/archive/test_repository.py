@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import multiprocessing
 import os
 import pickle
 import re
@@ -18,6 +17,7 @@ import numpy as np
 import pytest
 import xarray as xr
 import zarr
+from chaos_processes import CONTEXT, started
 
 from gssm.archive import opening, repository, storage, troubles, versions
 from gssm.archive.repository import (
@@ -33,8 +33,6 @@ from gssm.archive.repository import (
 )
 from gssm.errors import ArchiveError, GssmError, RequestError
 from s3_server import CREDENTIALS, S3, Fault
-
-SPAWN = multiprocessing.get_context("spawn")
 
 
 @pytest.fixture(params=["folder", "s3"])
@@ -308,28 +306,21 @@ def test_a_creation_that_was_killed_is_finished(s3, bucket):
     assert create_archive(url, chunk=100) == find_archive(url)
 
 
-def create_and_add(url: str, name: str, barrier: Any, errors: Any) -> None:
-    try:
-        barrier.wait(60)
-        archive = create_archive(url, chunk=100)
-        for part in range(3):
-            add(archive, f"{name}-{part}")
-    except BaseException:
-        errors.put(traceback.format_exc())
+def create_and_add(url: str, name: str, barrier: Any) -> None:
+    barrier.wait(60)
+    archive = create_archive(url, chunk=100)
+    for part in range(3):
+        add(archive, f"{name}-{part}")
 
 
-def test_processes_create_and_commit_at_once(url):
+def test_processes_create_and_commit_at_once(url, s3, tmp_path):
     workers = 3
-    barrier, errors = SPAWN.Barrier(workers), SPAWN.Queue()
-    runs = [
-        SPAWN.Process(target=create_and_add, args=(url, f"p{n}", barrier, errors))
-        for n in range(workers)
-    ]
-    for run in runs:
-        run.start()
+    barrier, log = CONTEXT.Barrier(workers), tmp_path / "log"
+    how = {"environment": s3.environment, "log": log}
+    runs = [started(create_and_add, url, f"p{n}", barrier, **how) for n in range(workers)]
     for run in runs:
         run.join(60)
-    assert errors.empty(), errors.get()
+    assert [run.exitcode for run in runs] == [0] * workers, log.read_text()
     archive = find_archive(url)
     assert names(archive) == {f"p{n}-{part}" for n in range(workers) for part in range(3)}
     messages = [version.message for version in versions.versions(archive)]
@@ -483,9 +474,8 @@ def hold(url: str, ready: Any) -> None:
 
 def test_the_lock_of_a_folder_ends_with_the_process_that_holds_it(tmp_path, monkeypatch):
     archive = create_archive(tmp_path / "a")
-    ready = SPAWN.Event()
-    holder = SPAWN.Process(target=hold, args=(archive.url, ready))
-    holder.start()
+    ready = CONTEXT.Event()
+    holder = started(hold, archive.url, ready, environment={}, log=tmp_path / "log")
     assert ready.wait(30)
     monkeypatch.setattr(repository, "LOCK_SECONDS", 0.2)
     with pytest.raises(ArchiveError, match="lock"):

@@ -1,5 +1,7 @@
 """Jobs on clusters: what is recorded, what survives, and how much is in flight."""
 
+import io
+import logging
 import os
 import subprocess
 import sys
@@ -13,7 +15,7 @@ import pytest
 from gssm.archive import run as running
 from gssm.archive.acquisitions import read_rows
 from gssm.archive.area import in_degrees
-from gssm.archive.clusters import cluster
+from gssm.archive.clusters import cluster, cluster_when_used
 from gssm.archive.flight import PER_THREAD
 from gssm.archive.jobs import Job
 from gssm.archive.ledger import Row
@@ -266,7 +268,17 @@ def free_port():
         return listening.getsockname()[1]
 
 
-def test_a_cluster_of_ones_own_and_what_happens_when_it_goes(archive, tmp_path):
+@pytest.fixture
+def said():
+    """What Dask says to the user."""
+    stream, logger = io.StringIO(), logging.getLogger("distributed")
+    handler = logging.StreamHandler(stream)
+    logger.addHandler(handler)
+    yield stream
+    logger.removeHandler(handler)
+
+
+def test_a_cluster_of_ones_own_and_what_happens_when_it_goes(archive, tmp_path, said):
     address = f"tcp://127.0.0.1:{free_port()}"
     listening = ("--host", address, "--no-dashboard")
     worker = ("--nthreads", "1", "--no-dashboard", "--local-directory", str(tmp_path / "w"))
@@ -284,6 +296,9 @@ def test_a_cluster_of_ones_own_and_what_happens_when_it_goes(archive, tmp_path):
 
         with pytest.raises(StoreWriteError, match="the cluster was lost after"):
             run(archive, planned(), client, work=linger)
+    assert said.getvalue() == ""
+    logging.getLogger("distributed").error("it is heard again")
+    assert said.getvalue() == "it is heard again\n"
 
 
 def test_a_scheduler_that_is_not_there(monkeypatch):
@@ -293,6 +308,33 @@ def test_a_scheduler_that_is_not_there(monkeypatch):
     with pytest.raises(RequestError, match="does not answer"), cluster("nonsense://here"):
         pass
     with pytest.raises(RequestError, match="has its own"), cluster("tcp://127.0.0.1:1", 3):
+        pass
+
+
+def test_a_cluster_starts_with_the_first_job(archive, client, monkeypatch):
+    starts = []
+
+    @contextmanager
+    def starting(*words):
+        starts.append(words)
+        yield client
+        starts.append("ended")
+
+    monkeypatch.setattr("gssm.archive.clusters.cluster", starting)
+    known = Note("31UES", "known", "already there", row_of(60))
+    with cluster_when_used(workers=3) as (later, threads):
+        assert threads == 3
+        assert run(archive, [known], later, work=pretend).known == 1
+    assert starts == []
+    with cluster_when_used(workers=3) as (later, _):
+        assert run(archive, [known, *made_jobs(3)], later, work=pretend).done == 3
+        assert starts == [("", 3)]
+    assert starts == [("", 3), "ended"]
+    # One that somebody has is asked at once, before anything is planned.
+    with cluster_when_used("tcp://there:1") as (_, threads):
+        assert threads == 2
+        assert starts[2:] == [("tcp://there:1", 0)]
+    with pytest.raises(RequestError, match="cannot be started"), cluster_when_used(workers=-1):
         pass
 
 

@@ -39,7 +39,7 @@ RECIPE = Recipe(area=shapely.to_geojson(AREA))
 
 @pytest.fixture
 def archive(tmp_path):
-    return create_archive(str(tmp_path / "archive"), chunk=100)
+    return create_archive(str(tmp_path / "archive"), chunk=500)
 
 
 @pytest.fixture(scope="module")
