@@ -10,14 +10,13 @@ where a limit is broken. The server of S3 is the tests' own, on the loopback.
 from __future__ import annotations
 
 import argparse
-import operator
-import re
 import sys
 from collections.abc import Callable, Iterator
 
 import archive_reading
 import archive_size
 import archive_writing
+import bounds
 import planet
 
 Line = tuple[str, str, str]
@@ -32,15 +31,8 @@ PARTS: dict[str, Callable[[], Iterator[Line]]] = {
     "squares": archive_size.squares,
     "planet": planet.lines,
 }
-COMPARISONS = {"<=": operator.le, "<": operator.lt, ">=": operator.ge, "=": operator.eq}
-
-
-def holds(figure: str, limit: str) -> bool:
-    """Tell whether a figure keeps its limit, such as ``<= 15``; one in words is no limit."""
-    found = re.match(r"(<=|<|>=|=) ([\d.]+)", limit)
-    if found is None:
-        return True
-    return COMPARISONS[found[1]](float(figure.replace(",", "")), float(found[2]))
+# What takes seconds, for `benchmarks/run.py`.
+QUICK = ("opening", "window")
 
 
 def main(words: list[str] | None = None) -> int:
@@ -52,7 +44,7 @@ def main(words: list[str] | None = None) -> int:
     broken = 0
     for part in parts or PARTS:
         for what, figure, limit in PARTS[part]():
-            is_kept = holds(figure, limit)
+            is_kept = bounds.holds(figure, limit)
             broken += not is_kept
             said = limit if is_kept else f"{limit}  BROKEN"
             print(f"{what:<66} {figure:>12}   {said}".rstrip(), flush=True)

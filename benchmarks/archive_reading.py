@@ -128,11 +128,8 @@ def point_series_against_cogs(dates: int = TEN_YEARS, rounds: int = ROUNDS) -> I
         fill_archive(
             archive, dates, lambda i, v: write_cog(folder / f"{i:05d}.tif", v["soil_moisture"])
         )
-        pixel = tuple(
-            span.start + place
-            for span, place in zip(chunk_window(INDEX, CHUNK), PIXEL, strict=True)
-        )
-        lon, lat = _place(*pixel)
+        pixel = tuple(CHUNK * index + at for index, at in zip(INDEX, PIXEL, strict=True))
+        lon, lat = place_of(*pixel)
         ways: dict[str, Callable[[], Any]] = {
             "archive": lambda: _of_archive(archive, pixel),
             "GDAL": lambda: _of_cogs(folder, dates),
@@ -160,7 +157,8 @@ def point_series_against_cogs(dates: int = TEN_YEARS, rounds: int = ROUNDS) -> I
     yield "point_series, five variables / GDAL, one, median", f"{all_five:.2f}", "<= 5"
 
 
-def _place(row: int, column: int) -> tuple[float, float]:
+def place_of(row: int, column: int) -> tuple[float, float]:
+    """Longitude and latitude of the middle of a pixel."""
     left, _, _, top = SQUARE.bounds
     to_degrees = transformer(SQUARE.epsg, inverse=True)
     lon, lat = to_degrees.transform(left + 10 * column + 5, top - 10 * row - 5)
@@ -223,14 +221,18 @@ def opening(dates: int = TEN_YEARS) -> Iterator[Line]:
     yield "a window of it, five variables, s", f"{window:.2f}", "<= 2"
 
 
+def forget() -> None:
+    """Be as a process that has read nothing yet."""
+    for cached in (opening_of._opened, snapshots._root, snapshots._array):
+        cached.cache_clear()
+
+
 def window() -> Iterator[Line]:
     """Read a window of one date, as large as a chunk and in place, behind S3: count requests."""
     with s3_here() as s3:
         archive = create_archive(f"s3://{s3.bucket()}/archive", chunk=CHUNK)
         fill_archive(archive, 3, lambda *_: None)
-        # As a process does that has read nothing yet.
-        for cached in (opening_of._opened, snapshots._root, snapshots._array):
-            cached.cache_clear()
+        forget()
         before = len(s3.requests)
         found = open_archive(archive.url)
         opened = len(s3.requests) - before
