@@ -4,7 +4,7 @@ STAMP := .venv/.installed
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint bench bench-history skill chaos notebooks clean
+.PHONY: help demo serve browser test test-slow lint bench bench-history skill chaos notebooks clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,6 +20,12 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: $(STAMP) ## Run the whole line, offline, on a simulated scene
 	$(BIN)/gssm demo
+
+serve: $(STAMP) ## Show a simulated archive as a map in the browser, at http://127.0.0.1:8000
+	$(BIN)/gssm serve
+
+browser: ## Install the browser that the tests of the page drive (Debian, as root)
+	command -v chromium >/dev/null || { apt-get update && apt-get install -y --no-install-recommends chromium; }
 
 lint: $(STAMP) ## Check style, types and the direction of imports
 	$(BIN)/ruff check

@@ -1,8 +1,9 @@
 """Speed and memory, as ratios where a machine's noise would blur a number.
 
     python benchmarks/run.py            # everything, a quarter of an hour
-    python benchmarks/run.py import     # some of: import, graph, memory, score, line
+    python benchmarks/run.py import     # some of: import, graph, memory, score, line, archive
 
+Of the archive it has what takes seconds; `benchmarks/archive.py` has all of it, half an hour.
 Each line says what was measured, the figure and the limit it is held against.
 """
 
@@ -150,12 +151,21 @@ def whole_line() -> Iterator[Line]:
     yield from line.simulated()
 
 
+def of_archive() -> Iterator[Line]:
+    """Open an archive, and read a window of it."""
+    import archive
+
+    for part in archive.QUICK:
+        yield from archive.PARTS[part]()
+
+
 BENCHMARKS: dict[str, Callable[[], Iterator[Line]]] = {
     "import": import_time,
     "graph": graph,
     "memory": memory,
     "score": score,
     "line": whole_line,
+    "archive": of_archive,
 }
 
 

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from gssm.archive.reading import open_archive
     from gssm.archive.series import point_series, polygon_series
     from gssm.archive.store import to_zarr
+    from gssm.compare.opening import open_product
+    from gssm.compare.report import compare
     from gssm.correct import correct
     from gssm.errors import GssmError, GssmWarning
     from gssm.features import build_features
@@ -57,6 +59,7 @@ __all__ = [
     "WaterCloud",
     "build_features",
     "build_samples",
+    "compare",
     "concat_samples",
     "correct",
     "cross_validate",
@@ -67,6 +70,7 @@ __all__ = [
     "matchups",
     "open_archive",
     "open_cube",
+    "open_product",
     "point_series",
     "polygon_series",
     "predict",
@@ -89,6 +93,7 @@ _HOMES = {
     "WaterCloud": "gssm.physics",
     "build_features": "gssm.features",
     "build_samples": "gssm.training.stations",
+    "compare": "gssm.compare.report",
     "concat_samples": "gssm.training.samples",
     "correct": "gssm.correct",
     "cross_validate": "gssm.training.crossval",
@@ -99,6 +104,7 @@ _HOMES = {
     "matchups": "gssm.matchups",
     "open_archive": "gssm.archive.reading",
     "open_cube": "gssm.align",
+    "open_product": "gssm.compare.opening",
     "point_series": "gssm.archive.series",
     "polygon_series": "gssm.archive.series",
     "predict": "gssm.predict",

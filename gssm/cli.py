@@ -12,7 +12,14 @@ from typing import Annotated, Any
 import typer
 from rich.table import Column, Table
 
-from gssm import archive_commands, errors, product_commands, training_commands
+from gssm import (
+    archive_commands,
+    compare_commands,
+    errors,
+    product_commands,
+    training_commands,
+    web_commands,
+)
 from gssm.shell import (
     BboxOption,
     Catalog,
@@ -28,7 +35,14 @@ from gssm.shell import (
     sentences,
 )
 
-__all__ = ["app", "archive_commands", "product_commands", "training_commands"]
+__all__ = [
+    "app",
+    "archive_commands",
+    "compare_commands",
+    "product_commands",
+    "training_commands",
+    "web_commands",
+]
 
 
 @app.command()

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from gssm import errors
-from gssm.archive_commands import Areas, Place, Scheduler, Workers, archive_app
+from gssm.archive_commands import Areas, Place, Scheduler, Squares, Workers, archive_app
 from gssm.shell import app, err, out, sentences
 
 Dates = Annotated[
@@ -144,6 +144,60 @@ def past(
     out.print(
         f"references of {summary.done} chunks computed, {summary.known} there before, "
         f"{len(summary.failed)} failed",
+        highlight=False,
+        soft_wrap=True,
+    )
+    if summary.failed:
+        raise errors.ReadError(
+            f"{len(summary.failed)} chunks failed, the first: {summary.failed[0].rstrip('.')}; run "
+            "the same command again."
+        )
+
+
+@archive_app.command()
+@sentences
+def background(
+    archive: Place,
+    datetime: Dates = "",
+    squares: Squares = "",
+    renew: Annotated[bool, typer.Option("--replace", help="Make what is there anew.")] = False,
+    scheduler: Scheduler = "",
+    workers: Workers = 0,
+) -> None:
+    """Put a picture of the ground beneath the maps: true colour of Sentinel-2, without clouds.
+
+    From the year before the newest map, or the dates that are given. It goes on where it ended;
+    after an archive has grown, run it again.
+    """
+    from gssm.archive.clusters import cluster
+    from gssm.archive.recipe import read_recipe
+    from gssm.archive.repository import find_archive
+    from gssm.archive.true_color_run import TrueColorSummary, fill_true_color
+
+    place = find_archive(archive)
+    recipe = read_recipe(place)
+    if recipe is None:
+        raise errors.ArchiveError(
+            f"archive {place.url}: nothing says how it is made; run `gssm archive build` first."
+        )
+    names = squares.replace(",", " ").split()
+    with cluster(scheduler, workers) as client, err.status("reading images") as shown:
+
+        def report(s: TrueColorSummary) -> None:
+            shown.update(f"reading images: {s.done} chunks done, {len(s.failed)} failed")
+
+        summary = fill_true_color(
+            place,
+            recipe,
+            client,
+            datetime=datetime or None,
+            squares=names,
+            renew=renew,
+            report=report,
+        )
+    out.print(
+        f"pictures of {summary.done} chunks made, {summary.known} there before, "
+        f"{summary.imageless} without an image, {len(summary.failed)} failed",
         highlight=False,
         soft_wrap=True,
     )

@@ -25,8 +25,8 @@ from gssm import deadline, errors
 # The order of the help: from the first look to a model of one's own.
 COMMANDS = (
     *("demo", "search", "matchups", "predict", "history"),
-    *("samples", "train", "evaluate"),
-    *("archive", "update", "export", "series"),
+    *("samples", "train", "evaluate", "compare"),
+    *("archive", "update", "export", "series", "serve"),
 )
 
 
@@ -57,6 +57,7 @@ app = _Shell(
         "Surface soil moisture at 10 m from Sentinel-1, Sentinel-2, Landsat and elevation.\n\n"
         "Start with **gssm demo** (offline, simulated). For a real place:\n"
         "**gssm matchups** shows the available dates, **gssm predict** maps them to Zarr. "
+        "**gssm serve** shows a map in the browser. "
         "To train a model of your own: **gssm samples**, **gssm train**, **gssm evaluate**.\n\n"
         "Exit codes: 0 done; 1 an error in gssm itself; 2 a request that cannot be served; "
         "3 nothing found; 4 the server did not answer; 5 reading or writing failed; "

@@ -5,7 +5,9 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
+import dask
 import numpy as np
 import pandas as pd
 import pytest
@@ -142,22 +144,33 @@ def test_nothing_is_written_after_a_mistake(catalogue, tmp_path, words, code, se
     assert list(tmp_path.iterdir()) == []
 
 
-def test_train_then_evaluate(tmp_path, samples_file):
-    bundle = tmp_path / "bundle"
+def test_train_then_evaluate(tmp_path, samples_file, monkeypatch):
+    monkeypatch.setattr("gssm.training.baselines.TREES", 5)  # beside the scores, in the card
+    bundle, sizes = tmp_path / "bundle", tmp_path / "tuned.json"
     trained = run("train", samples_file, "--out", bundle, "--preset", "tiny")
     assert trained.exit_code == 0, trained.output
     assert "station" in trained.output
-    again = run("train", samples_file, "--out", bundle, "--preset", "tiny", "--overwrite")
+    scored = run("evaluate", samples_file, "--model", bundle, "--out", tmp_path / "scores.csv")
+    assert scored.exit_code == 0, scored.output
+    assert "soil_moisture" in scored.output
+    assert (tmp_path / "scores.csv").exists()
+    # Another takes its place, of tuned sizes; its folds are in need of no processes of their own.
+    save_preset(sizes, PRESETS["tiny"])
+    with ThreadPoolExecutor(1) as pool, dask.config.set(pool=pool):
+        again = run("train", samples_file, "--out", bundle, "--preset", sizes, "--overwrite")
     assert again.exit_code == 0, again.output
+    training = gssm.load_model(bundle).provenance["training"]
+    assert training["preset"] == "custom"
+    assert training["hyperparameters"]["xgboost"]["rounds"] == PRESETS["tiny"].xgboost.rounds
+
+
+def test_only_a_bundle_gives_way_to_a_bundle(tmp_path, samples_file):
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "thesis.txt").touch()
     refused = run("train", samples_file, "--out", tmp_path / "home", "--overwrite")
     assert refused.exit_code == 2
     assert "nothing that gssm wrote" in refused.stderr
-    scored = run("evaluate", samples_file, "--model", bundle, "--out", tmp_path / "scores.csv")
-    assert scored.exit_code == 0, scored.output
-    assert "soil_moisture" in scored.output
-    assert (tmp_path / "scores.csv").exists()
+    assert [path.name for path in (tmp_path / "home").iterdir()] == ["thesis.txt"]
 
 
 def test_measurements_become_samples(catalogue, tmp_path):
@@ -213,17 +226,6 @@ def test_references_of_another_grid_are_answered_in_commands(catalogue, tmp_path
     assert "gssm.history(" not in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
     assert not (tmp_path / "sm").exists()
-
-
-def test_tuned_sizes_come_from_a_file(samples_file, tmp_path):
-    file = tmp_path / "tuned.json"
-    save_preset(file, PRESETS["tiny"])
-    words = ("train", samples_file, "--preset", file, "--out", tmp_path / "bundle")
-    trained = run(*words)
-    assert trained.exit_code == 0, trained.output
-    training = gssm.load_model(tmp_path / "bundle").provenance["training"]
-    assert training["preset"] == "custom"
-    assert training["hyperparameters"]["xgboost"]["rounds"] == PRESETS["tiny"].xgboost.rounds
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -22,10 +22,26 @@ def speed(monkeypatch, tmp_path):
     return module
 
 
+@pytest.fixture
+def archives(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    monkeypatch.chdir(tmp_path)
+    module = importlib.import_module("history.archives")
+    monkeypatch.setattr(module.Archive, "dates", 2)
+    monkeypatch.setattr(module.Plan, "days", 6)
+    return module
+
+
 @pytest.mark.filterwarnings("ignore::gssm.errors.GssmWarning")  # a scene without a past
-@pytest.mark.parametrize("group", ["Import", "Graph", "Score", "Line"])
-def test_every_benchmark_runs(speed, group):
-    suite = getattr(speed, group)
+@pytest.mark.parametrize(
+    ("module", "group"),
+    [
+        *(("speed", group) for group in ("Import", "Graph", "Score", "Line")),
+        *(("archives", group) for group in ("Archive", "Plan")),
+    ],
+)
+def test_every_benchmark_runs(request, module, group):
+    suite = getattr(request.getfixturevalue(module), group)
     cache = (suite().setup_cache(),) if hasattr(suite, "setup_cache") else ()
     kinds = ("time_", "timeraw_", "track_", "peakmem_")
     names = [name for name, _ in inspect.getmembers(suite) if name.startswith(kinds)]
@@ -43,7 +59,13 @@ def test_every_benchmark_runs(speed, group):
                 compile(found, name, "exec")
 
 
-def test_the_suite_is_all_that_is_there(speed):
-    classes = inspect.getmembers(speed, inspect.isclass)
-    own = {name for name, one in classes if one.__module__ == speed.__name__}
-    assert own == {"Import", "Graph", "Score", "Line"}
+def test_the_suite_is_all_that_is_there(speed, archives):
+    own = {
+        name
+        for module in (speed, archives)
+        for name, one in inspect.getmembers(module, inspect.isclass)
+        if one.__module__ == module.__name__
+    }
+    assert own == {"Import", "Graph", "Score", "Line", "Archive", "Plan"}
+    there = {path.stem for path in (BENCHMARKS / "history").glob("[!_]*.py")}
+    assert there == {"speed", "archives"}

@@ -23,7 +23,7 @@ def catalogue(scene, tmp_path):
 
 def cube_of(catalogue):
     items = gssm.search(BBOX, "2023-06", catalog=catalogue)
-    return gssm.open_cube(items, chunks={"y": 16, "x": 16})
+    return gssm.open_cube(items, chunks={"y": 18, "x": 18})  # two by two
 
 
 def truncate(file):

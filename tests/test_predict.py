@@ -1,6 +1,7 @@
 import pickle
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -62,9 +63,18 @@ def test_a_process_that_predicts_loads_no_training_library():
     assert done.stdout.strip() == "set()", done.stderr
 
 
-def test_uncertainty_and_flags_are_the_models_own():
+@pytest.fixture(scope="module")
+def of_history():
+    """A model that reads references of the past; its intervals are another's."""
+    model = gssm.train(
+        simulated_samples(), spec="l2-history", preset="tiny", members=["xgboost"], evaluate=False
+    )
+    return replace(model, intervals=gssm.load_model().intervals)
+
+
+def test_uncertainty_and_flags_are_the_models_own(of_history):
     """Half-widths by the model's intervals; bit 9 by its applicability, bit 12 without history."""
-    model = gssm.train(simulated_samples(), spec="l2-history", preset="tiny", members=["xgboost"])
+    model = of_history
     product = gssm.predict(CUBE, model)
     valued = np.isfinite(product.soil_moisture.values)
     np.testing.assert_array_equal(
@@ -84,10 +94,8 @@ def test_uncertainty_and_flags_are_the_models_own():
     assert model.applicability.outside(table).any()
 
 
-def test_references_of_other_water_cloud_parameters_are_refused():
-    model = gssm.train(
-        simulated_samples(), spec="l2-history", preset="tiny", members=["xgboost"], evaluate=False
-    )
+def test_references_of_other_water_cloud_parameters_are_refused(of_history):
+    model = of_history
     other = WaterCloud(floor_db=-60)
     references = gssm.history(CUBE, water_cloud=other, min_count=1)
     with pytest.raises(CubeError, match=r"gssm\.history\(items, water_cloud"):

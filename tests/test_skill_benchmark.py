@@ -28,12 +28,16 @@ def samples():
     return table.assign(pred_reference=np.float32(0.2))
 
 
-def test_every_mark_says_met_or_by_how_much_not(skill, samples):
+@pytest.fixture(scope="module")
+def results(skill, samples):
     options = {"preset": "tiny", "members": ("random_forest", "xgboost"), "seed": skill.SEED}
-    results = {
-        protocol: gssm.cross_validate(samples, protocol=protocol, **options)
+    return {
+        protocol: gssm.cross_validate(samples, protocol=protocol, folds=3, **options)
         for protocol in ("station", "random")
     }
+
+
+def test_every_mark_says_met_or_by_how_much_not(skill, samples, results):
     lines = list(skill.marks(results))
     assert len(lines) == sum(mark[0] in results for mark in skill.MARKS) + 1
     assert all(("met" in line) or ("missed" in line) for line in lines)
@@ -41,9 +45,8 @@ def test_every_mark_says_met_or_by_how_much_not(skill, samples):
     assert all("missed" not in line for line in skill.marks(perfect) if "coverage" not in line)
 
 
-def test_the_report_compares_on_the_same_rows(skill, samples, capsys):
-    predicted = gssm.cross_validate(samples, preset="tiny", members=("xgboost",), seed=skill.SEED)
-    skill.report(samples, {"station": predicted})
+def test_the_report_compares_on_the_same_rows(skill, samples, results, capsys):
+    skill.report(samples, {"station": results["station"]})
     shown = capsys.readouterr().out
     for word in ("pred_reference", "baseline_latlon", "r2_low", "by network", "marks"):
         assert word in shown

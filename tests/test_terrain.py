@@ -85,7 +85,7 @@ def test_true_north_is_that_of_the_grid_turned_by_the_convergence(place: str) ->
 
 def test_rows_in_either_order_and_chunks_change_nothing() -> None:
     grid = PLACES["zone 31, middle"]
-    dsm = heights(grid, 20, 70)
+    dsm = heights(grid, 20, 70).isel(y=slice(15), x=slice(17))
     dsm = dsm + 30 * np.sin(dsm["x"] / 70) * np.cos(dsm["y"] / 90)
     for function in (lambda d: terrain(d, slope), lambda d: rise(d, "y"), lambda d: rise(d, "x")):
         whole = function(dsm)
