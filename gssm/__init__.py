@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from gssm.archive.reading import open_archive
     from gssm.archive.series import point_series, polygon_series
     from gssm.archive.store import to_zarr
+    from gssm.checks.report import check
     from gssm.compare.opening import open_product
     from gssm.compare.report import compare
     from gssm.correct import correct
@@ -59,6 +60,7 @@ __all__ = [
     "WaterCloud",
     "build_features",
     "build_samples",
+    "check",
     "compare",
     "concat_samples",
     "correct",
@@ -93,6 +95,7 @@ _HOMES = {
     "WaterCloud": "gssm.physics",
     "build_features": "gssm.features",
     "build_samples": "gssm.training.stations",
+    "check": "gssm.checks.report",
     "compare": "gssm.compare.report",
     "concat_samples": "gssm.training.samples",
     "correct": "gssm.correct",

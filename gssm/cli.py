@@ -14,6 +14,7 @@ from rich.table import Column, Table
 
 from gssm import (
     archive_commands,
+    check_commands,
     compare_commands,
     errors,
     product_commands,
@@ -38,6 +39,7 @@ from gssm.shell import (
 __all__ = [
     "app",
     "archive_commands",
+    "check_commands",
     "compare_commands",
     "product_commands",
     "training_commands",

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -66,10 +65,11 @@ def compare(
     from gssm.archive.places import refuse_existing
     from gssm.compare.report import compare as report
     from gssm.compare.saving import MARKER
+    from gssm.training.measured import read_measured
 
     if folder is not None:
         refuse_existing(folder, overwrite, (MARKER,))
-    table = _read_stations(stations, source)
+    table = read_measured(stations, source, ("samples", "ismn", "uscrn", "table"))
     named: dict[str, Product] = {}
     if (model or ("default" if source == "samples" else NO_MODEL)) != NO_MODEL:
         from gssm.models.bundle import load_model
@@ -95,35 +95,6 @@ def compare(
     if folder is not None:
         for file in found.save(folder, overwrite=overwrite):
             out.print(f"wrote {file}", highlight=False, soft_wrap=True)
-
-
-def _read_stations(path: Path, source: str) -> pd.DataFrame:
-    import pandas as pd
-
-    from gssm.training.insitu import read_ismn
-    from gssm.training.samples import read_samples
-    from gssm.training.uscrn import read_uscrn
-
-    def read_table(file: Path) -> Any:
-        try:
-            return pd.read_csv(file) if file.suffix.lower() == ".csv" else pd.read_parquet(file)
-        except (OSError, ValueError) as error:
-            raise errors.SamplesError(
-                f"{file} cannot be read as a table of measurements ({error}); give Parquet or CSV."
-            ) from error
-
-    readers: dict[str, Callable[[Path], Any]] = {
-        "samples": read_samples,
-        "ismn": read_ismn,
-        "uscrn": read_uscrn,
-        "table": read_table,
-    }
-    if source not in readers:
-        raise errors.RequestError(
-            f"there is no source {source!r}; use one of {', '.join(map(repr, readers))}."
-        )
-    found: pd.DataFrame = readers[source](path)
-    return found
 
 
 def _product(word: str, table: pd.DataFrame, porosity: float | None) -> tuple[str, Product]:

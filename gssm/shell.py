@@ -25,7 +25,7 @@ from gssm import deadline, errors
 # The order of the help: from the first look to a model of one's own.
 COMMANDS = (
     *("demo", "search", "matchups", "predict", "history"),
-    *("samples", "train", "evaluate", "compare"),
+    *("samples", "train", "evaluate", "compare", "check"),
     *("archive", "update", "export", "series", "serve"),
 )
 

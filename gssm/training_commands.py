@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from gssm import errors
 from gssm.shell import (
     Catalog,
     Clouds,
@@ -46,9 +44,10 @@ def samples(
     Begun again after an interruption, it goes on where it was. What was left out, and why,
     is written beside the table. Example: `gssm samples ISMN.zip --out samples.parquet`
     """
+    from gssm.training.measured import read_measured
     from gssm.training.stations import build_samples
 
-    measured = _read_stations(stations, source)
+    measured = read_measured(stations, source, ("ismn", "uscrn", "table"))
     with err.status("reading images") as status:
         built = build_samples(
             measured,
@@ -65,32 +64,6 @@ def samples(
         out.print(f"  left out {count}: {reason}", highlight=False, style="dim")
     for network, text in measured.attrs.get("citations", {}).items():
         out.print(f"  cite for {network}: {text}", highlight=False, soft_wrap=True)
-
-
-def _read_stations(path: Path, source: str) -> Any:
-    import pandas as pd
-
-    from gssm.training.insitu import read_ismn
-    from gssm.training.uscrn import read_uscrn
-
-    def read_table(file: Path) -> Any:
-        try:
-            return pd.read_csv(file) if file.suffix.lower() == ".csv" else pd.read_parquet(file)
-        except (OSError, ValueError) as error:
-            raise errors.SamplesError(
-                f"{file} cannot be read as a table of measurements ({error}); give Parquet or CSV."
-            ) from error
-
-    readers: dict[str, Callable[[Path], Any]] = {
-        "ismn": read_ismn,
-        "uscrn": read_uscrn,
-        "table": read_table,
-    }
-    if source not in readers:
-        raise errors.RequestError(
-            f"there is no source {source!r}; use one of {', '.join(map(repr, readers))}."
-        )
-    return readers[source](path)
 
 
 @app.command()

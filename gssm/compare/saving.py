@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from gssm.archive.places import discard, refuse_existing, replace_folder, writing
+from gssm.archive.whole import local_path, whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -49,22 +47,10 @@ def save(comparison: Comparison, folder: str | Path, *, overwrite: bool = False)
     StoreWriteError
         It cannot be written; nothing is left behind.
     """
-    place = Path(folder).expanduser()
-    refuse_existing(place, overwrite, (MARKER,))
-    partial = place.with_name(f".{place.name}.part-{os.getpid()}")
-    with writing(place):
-        place.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir()
-            _write(comparison, partial)
-            if place.exists():
-                replace_folder(place, partial)
-            else:
-                partial.rename(place)
-        except BaseException:
-            discard(partial)
-            raise
+    place = local_path(folder)
+    with whole(place, overwrite, (MARKER,)) as partial:
+        partial.mkdir()
+        _write(comparison, partial)
     return sorted(place.iterdir())
 
 
