@@ -12,6 +12,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager, suppress
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -31,6 +32,10 @@ NEEDED = {"fastapi": "fastapi", "uvicorn": "uvicorn", "rio_tiler": "rio-tiler"}
 END_SECONDS = 3
 BACKLOG = 512
 LOGGERS = ("gssm", "uvicorn")
+# Names under which this machine reaches itself, as requests have them.
+LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+HOST_NAME = re.compile(r"(?i:[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])", re.ASCII)
+DEMO_TITLE = "gssm: simulated, no real place"
 
 
 Archives = Annotated[
@@ -47,6 +52,21 @@ CatalogName = Annotated[
 Scheduler = Annotated[
     str,
     typer.Option(help="Dask scheduler of predictions; by default the cores of this machine."),
+]
+HostNames = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Name that the server has for its users, such as soil.example.org; several times "
+        "for several. Other names are refused; by default those of this machine, and with "
+        "another --host none is."
+    ),
+]
+Proxies = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Address or network of a proxy before the server, such as 127.0.0.1: whom it names "
+        "in X-Forwarded-For is the client that limits count."
+    ),
 ]
 Data = Annotated[
     Path | None,
@@ -66,6 +86,8 @@ def serve(
     model: Annotated[str, typer.Option(help="Of predictions: default, or a bundle.")] = "default",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 8000,
     host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
+    host_name: HostNames = None,
+    proxy: Proxies = None,
     data: Data = None,
     browse: Annotated[
         bool, typer.Option("--open/--no-open", help="Open the page in the browser.")
@@ -81,8 +103,10 @@ def serve(
     _refuse_missing()
     with _listen(host, port) as listening:
         _warn_open(listening)
+        hosts, proxies = _hosts(listening, host, host_name or []), _proxies(proxy or [])
         size = (demo_size or 0, demo_dates or 0)
         settings = _settings(archive or [], catalog, scheduler, model, data, size)
+        settings = replace(settings, hosts=hosts, trusted_proxies=proxies)
         url = _url(listening)
 
         def tell() -> None:
@@ -149,6 +173,33 @@ def _warn_open(listening: socket.socket) -> None:
         )
 
 
+def _hosts(listening: socket.socket, host: str, names: Sequence[str]) -> tuple[str, ...]:
+    """Names that requests may have for the server; none is any.
+
+    A page of somebody else could lead its own name to this machine, and would then read and
+    order as its user (DNS rebinding): where only this machine reaches the server, its names are
+    known. Those of a network are not.
+    """
+    for name in names:
+        if not HOST_NAME.fullmatch(name):
+            raise errors.RequestError(
+                f"{name!r} is no name of a server; give it without scheme, port and path, such as "
+                "soil.example.org."
+            )
+    if not names and not _is_loopback(listening.getsockname()[0]):
+        return ()
+    own = (f"[{host}]" if ":" in host else host, *LOOPBACK)
+    return tuple(dict.fromkeys((*names, *own)))
+
+
+def _proxies(proxies: Sequence[str]) -> tuple[str, ...]:
+    """Addresses of proxies, checked before anything is made ready."""
+    from gssm.web.limits import networks_of
+
+    networks_of(proxies)
+    return tuple(proxies)
+
+
 def _url(listening: socket.socket) -> str:
     """Return the address of the page, for this machine."""
     address, port, *_ = listening.getsockname()
@@ -175,7 +226,7 @@ def _settings(
         archives, public = _archives(archive), Public()
     else:
         made = _made(data or cache_folder(), *demo)
-        archives, public = {ID: str(made.archive)}, Public(title="gssm: a simulated landscape")
+        archives, public = {ID: str(made.archive)}, Public(title=DEMO_TITLE)
     return Settings(
         archives,
         catalog=None if catalog is None else recipe.catalog,
@@ -257,11 +308,14 @@ def _run(settings: Settings, listening: socket.socket, tell: Callable[[], None])
     import uvicorn
 
     from gssm.web.app import create_app
+    from gssm.web.connections import Connection
 
     _log()
     application = create_app(settings)
     config = uvicorn.Config(
         application,
+        http=Connection,
+        ws="none",
         lifespan="off",
         log_config=None,
         access_log=False,

@@ -53,7 +53,7 @@ VARIABLES: dict[str, Variable] = {
             "soil_moisture_uncertainty",
             "Uncertainty of soil moisture (half-width of the 90 % interval)",
             "m³ m⁻³",
-            (0.0, 0.15),
+            (0.0, 0.3),
             "cividis",
         ),
         Variable("quality_flag", "Most important quality flag", "", (0, 0), FLAGS),
@@ -81,6 +81,8 @@ RAMPS: dict[str, str] = {
 }
 # Stops of a ramp that a legend names.
 STOPS = 11
+# Of a range that is asked for: soil moisture is a share, and is stored in steps of 0.0001.
+FURTHEST, NARROWEST = 100.0, 0.001
 RAMP_COLORS = 255  # of an image of 256 colours: the first is no value
 
 
@@ -178,7 +180,8 @@ def check_range(variable: Variable, span: tuple[float | None, float | None] | No
     Raises
     ------
     RequestError
-        They are not two numbers that grow, or the variable has only its own colours.
+        They are not two numbers that grow, are too far or too near, or the variable has only its
+        own colours.
     """
     if span is None or span == (None, None):
         return variable.range
@@ -190,6 +193,11 @@ def check_range(variable: Variable, span: tuple[float | None, float | None] | No
     )
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
         raise RequestError(f"min {low:g} is not below max {high:g}; give two numbers that grow.")
+    if max(abs(low), abs(high)) > FURTHEST or high - low < NARROWEST:
+        raise RequestError(
+            f"min {low:g} and max {high:g} are no range of {variable.name}; give numbers from "
+            f"-{FURTHEST:g} to {FURTHEST:g} that are {NARROWEST:g} apart, or more."
+        )
     return low, high
 
 

@@ -243,6 +243,10 @@ class Datasets:
             if self._entries.pop(id, None) is None:
                 raise _unknown(id)
 
+    def __contains__(self, id: str) -> bool:
+        with self._lock:
+            return id in self._entries
+
     def get(self, id: str, version: str | None = None) -> Dataset:
         """Return a dataset.
 

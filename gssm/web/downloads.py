@@ -157,10 +157,28 @@ def make(watch: Watch, dataset: Dataset, wanted: Download, limits: Limits, data:
     watched = opened.map(lambda array: _watched(watch, array), keep_attrs=True)
     folder = _folder(data)
     try:
-        return _written(watch, watched, wanted, Made(folder, folder / _name(dataset, opened)))
+        name, is_folder = _target(dataset, opened, wanted)
+        target = folder / name
+        export(watched, target, format=wanted.format)
+        return Made(folder, _zipped(watch, target) if is_folder else target)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
+
+
+def look(dataset: Dataset, wanted: Download, limits: Limits) -> tuple[str, str]:
+    """Return name and media type of the file of a download, which is not written.
+
+    Raises
+    ------
+    EmptySearchError, TooMuchError
+        As of `make`.
+    """
+    opened = _opened(dataset, wanted)
+    _check_size(opened, wanted, limits)
+    name, is_folder = _target(dataset, opened, wanted)
+    name = f"{name}.zip" if is_folder else name
+    return name, MEDIA_TYPES[Path(name).suffix]
 
 
 def _opened(dataset: Dataset, wanted: Download) -> xr.Dataset:
@@ -214,15 +232,14 @@ def _name(dataset: Dataset, opened: xr.Dataset) -> str:
     return f"gssm_{dataset.id}_{first}" + ("" if len(times) == 1 else f"_{last}")
 
 
-def _written(watch: Watch, opened: xr.Dataset, wanted: Download, made: Made) -> Made:
-    name, suffix = made.file.name, SUFFIXES[wanted.format]
+def _target(dataset: Dataset, opened: xr.Dataset, wanted: Download) -> tuple[str, bool]:
+    """Name of what is written, and whether it is a folder."""
+    name, suffix = _name(dataset, opened), SUFFIXES[wanted.format]
     is_one = opened.sizes["time"] == 1 and len(opened.data_vars) == 1
     if wanted.format == "cog" and is_one:
         name = f"{name}_{wanted.variables[0]}"
     is_folder = wanted.format == "zarr" or (wanted.format == "cog" and not is_one)
-    target = made.folder / (name if wanted.format == "cog" and is_folder else f"{name}{suffix}")
-    export(opened, target, format=wanted.format)
-    return Made(made.folder, _zipped(watch, target) if is_folder else target)
+    return (name if wanted.format == "cog" and is_folder else f"{name}{suffix}"), is_folder
 
 
 def _zipped(watch: Watch, folder: Path) -> Path:

@@ -40,6 +40,10 @@ SECURITY: tuple[tuple[bytes, bytes], ...] = tuple(
 )
 
 
+# Of a request for headers alone, which is answered as GET: true in its scope.
+HEAD = "gssm.head"
+
+
 class HeadersMiddleware:
     """Adds the headers of security to every answer, and answers HEAD as GET without a body.
 
@@ -60,7 +64,7 @@ class HeadersMiddleware:
         # A stream of events has no end: without its body it would never be answered.
         is_head = scope["method"] == "HEAD" and not scope["path"].endswith("/events")
         if is_head:
-            scope = {**scope, "method": "GET"}
+            scope = {**scope, "method": "GET", HEAD: True}
 
         async def adding(message: Message) -> None:
             if message["type"] == "http.response.start":

@@ -223,7 +223,8 @@ class Jobs:
                 self._forget(name)
                 return None
             if entry.control is None:
-                self._queue.remove(name)
+                with suppress(ValueError):  # of a job that the end of the server has stopped
+                    self._queue.remove(name)
                 self._end(name, "cancelled")
                 return entry.record
             control = entry.control

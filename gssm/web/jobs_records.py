@@ -153,6 +153,8 @@ class Folder:
             partial.write_text(json.dumps(asdict(record)))
             os.replace(partial, folder / RECORD)
         except OSError as error:
+            if not (folder / RECORD).exists():
+                self.remove(record.id)  # what there is of it
             raise StoreWriteError(
                 f"the server could not keep the prediction ({error.strerror}); ask again later."
             ) from error

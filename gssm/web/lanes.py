@@ -201,10 +201,15 @@ async def _gone(request: Request, watch: Watch) -> None:
 
 @dataclass(frozen=True)
 class Lanes:
-    """Lanes of one server: tiles, reads (dates, points, series), catalogue and downloads."""
+    """Lanes of one server: tiles, reads (dates, points), areas, catalogue and downloads.
+
+    Statistics and series of areas may take as long as an answer may: they have threads of their
+    own, so that a few of them do not keep everybody from dates and points.
+    """
 
     tiles: Lane
     reads: Lane
+    areas: Lane
     catalog: Lane
     downloads: Lane
 
@@ -215,6 +220,7 @@ class Lanes:
         return cls(
             tiles=Lane("tiles", limits.tile_threads, limits.tiles_waiting, limits.tile_seconds),
             reads=Lane("reads", limits.read_threads, waiting, seconds),
+            areas=Lane("areas", limits.area_threads, waiting, seconds),
             catalog=Lane("catalog", limits.catalog_threads, waiting, seconds),
             downloads=Lane(
                 "downloads",
@@ -226,5 +232,5 @@ class Lanes:
 
     def close(self) -> None:
         """Drop what waits, and let the threads end."""
-        for lane in (self.tiles, self.reads, self.catalog, self.downloads):
+        for lane in (self.tiles, self.reads, self.areas, self.catalog, self.downloads):
             lane.close()

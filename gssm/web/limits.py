@@ -37,6 +37,8 @@ Network = IPv4Network | IPv6Network
 JSON_TYPES = (b"application/json", b"application/geo+json")
 # One household has as many addresses of IPv6 as it likes; its network is the client.
 IPV6_PREFIX = 64
+# Some proxies name the port of the client, too: 203.0.113.7:1234, [2001:db8::7]:1234.
+PORT = re.compile(r"^(?:([0-9.]+)|\[([0-9a-f:.]+)\])(?::\d{1,5})?$", re.ASCII | re.IGNORECASE)
 
 
 class Buckets:
@@ -108,7 +110,7 @@ def client_address(scope: Scope, trusted: Sequence[Network]) -> str:
     address = peer
     while hops and _is_trusted(address, trusted):
         try:
-            address = str(ip_address(hops.pop()))
+            address = str(ip_address(PORT.sub(r"\1\2", hops.pop())))
         except ValueError:
             break  # nothing before it can be believed
     return _network_of(address)
@@ -119,6 +121,8 @@ def _is_trusted(address: str, trusted: Sequence[Network]) -> bool:
         found = ip_address(address)
     except ValueError:
         return False
+    # Of a socket for both, IPv4 comes as IPv6.
+    found = getattr(found, "ipv4_mapped", None) or found
     return any(found in network for network in trusted)
 
 
@@ -190,7 +194,7 @@ class LimitsMiddleware:
         if self.hosts and _host(scope) not in self.hosts:
             raise OtherHostError(
                 "this server does not have the name that the request was sent to; use the one "
-                "that its owner tells."
+                "that its owner tells, who gives it to gssm serve with --host-name."
             )
         length = len(scope.get("raw_path") or scope["path"].encode()) + len(scope["query_string"])
         if length > self.limits.url_bytes:

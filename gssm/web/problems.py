@@ -253,7 +253,7 @@ async def _on_router(request: Request, error: Exception) -> Response:
     headers = dict(error.headers or {})
     takes = {method.strip() for method in headers.pop("Allow", "").split(",")} - {""}
     if takes:  # what gives an answer gives its headers, too (`gssm.web.headers`)
-        takes |= {"HEAD"} if "GET" in takes else set()
+        takes |= {"HEAD"} if "GET" in takes and request.method != "HEAD" else set()
         headers["Allow"] = ", ".join(sorted(takes))
     method = request.method[:16]
     sentence = detail.format(method=method, allowed=headers.get("Allow", ""))

@@ -23,6 +23,7 @@ from gssm.web.asking import (
 )
 from gssm.web.context import Client, Context, Shared
 from gssm.web.datasets import Dataset
+from gssm.web.headers import HEAD
 from gssm.web.lanes import Watch
 from gssm.web.problems import responses
 from gssm.web.routing import (
@@ -132,7 +133,7 @@ async def area_series(
             return _table(opened, table)
         return json_response(queries.to_json(queries.area_record(opened, area, table)))
 
-    return await context.lanes.reads.run_watched(request, read)
+    return await context.lanes.areas.run_watched(request, read)
 
 
 @router.post(
@@ -156,7 +157,7 @@ async def area_statistics(
         area = _area(context, question.geometry or question.bbox)
         return queries.to_json(statistics(watch, context.datasets.get(dataset), area, date))
 
-    return json_response(await context.lanes.reads.run_watched(request, read))
+    return json_response(await context.lanes.areas.run_watched(request, read))
 
 
 def _area(context: Context, asked: Any) -> Any:
@@ -232,6 +233,14 @@ async def download(
     def write(watch: Watch) -> downloads.Made:
         downloads.clear(data, limits)
         return downloads.make(watch, context.datasets.get(dataset), wanted, limits, data)
+
+    if request.scope.get(HEAD):  # nothing is written for who only asks what there would be
+        opened = await context.lanes.reads.run(context.datasets.get, dataset)
+        name, kind = await context.lanes.reads.run(downloads.look, opened, wanted, limits)
+        response = Response(media_type=kind, headers={"Cache-Control": "no-store"})
+        response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
+        del response.headers["Content-Length"]
+        return response
 
     async with contextlib.AsyncExitStack() as stack:
         lane = context.lanes.downloads

@@ -134,7 +134,9 @@ async def tile(
     row, _, double = y.partition("@")
     key = (dataset, version, variable, date, z, x, y, format, colormap, min, max)
     cache: TileCache = request.app.state.tiles
-    found = cache.get(key) if version is not None else None
+    # Of a prediction that was removed, what was sent is gone, too.
+    is_kept = version is not None and dataset in context.datasets
+    found = cache.get(key) if is_kept else None
     begun, warmth = perf_counter(), "cold" if found is None else "warm"
     if found is None:
         chosen, size = date_of(date), 512 if double else 256

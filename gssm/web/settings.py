@@ -36,7 +36,7 @@ class Limits:
         Of a client: in the long run, at once; and clients of whom that is remembered.
     body_seconds, request_seconds, tile_seconds, download_seconds
         Until the body of a request must be there, and an answer of each kind.
-    tile_threads, read_threads, catalog_threads, download_threads
+    tile_threads, read_threads, area_threads, catalog_threads, download_threads
         Threads for each kind of work.
     waiting, tiles_waiting, downloads_waiting, downloads_per_client
         Requests that may wait for threads of one kind, and tiles; downloads that may wait or
@@ -66,6 +66,7 @@ class Limits:
     download_seconds: float = 300.0
     tile_threads: int = 4
     read_threads: int = 4
+    area_threads: int = 2
     catalog_threads: int = 2
     download_threads: int = 1
     waiting: int = 200

@@ -14,7 +14,8 @@ from PIL import Image
 from browser import DESKTOP, PHONE, browser, serving
 from gssm.web import demo
 from gssm.web.app import create_app
-from gssm.web.settings import Settings
+from gssm.web.settings import Public, Settings
+from gssm.web_commands import DEMO_TITLE
 
 # What is shown, after #, on which screen and in which theme.
 POINT = "place=point:3.0508,50.8052&date={last}"
@@ -40,7 +41,10 @@ def main():
     given.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as data:
         settings = Settings(
-            {demo.ID: str(made.archive)}, catalog=str(made.catalog), data=Path(data)
+            {demo.ID: str(made.archive)},
+            catalog=str(made.catalog),
+            data=Path(data),
+            public=Public(title=DEMO_TITLE),
         )
         app = create_app(settings)
         archive = app.state.context.datasets.get(demo.ID)

@@ -183,6 +183,15 @@ def test_a_warm_tile_needs_neither_a_thread_nor_the_archive(client, monkeypatch)
     assert client.get(address, params=parameters).content == first.content
 
 
+def test_tiles_of_a_prediction_that_was_removed_are_gone(folder, tmp_path):
+    with asking(settings_of(tmp_path, {"demo": folder / "demo"})) as client:
+        parameters = {"version": client.get(DEMO).json()["version"]}
+        assert client.get(f"{TILE}.png", params=parameters).status_code == 200
+        client.app.state.context.datasets.remove("demo")
+        gone = client.get(f"{TILE}.png", params=parameters)
+        assert (gone.status_code, gone.json()["type"]) == (404, "urn:gssm:problem:unknown-dataset")
+
+
 def test_tiles_are_kept_within_their_bytes():
     cache = routes_tiles.TileCache(100)
     for number in range(20):
@@ -298,6 +307,8 @@ def test_errors_of_the_router_are_problems_too(client):
     assert answer.status_code == 405
     assert answer.headers["allow"] == "GET, HEAD"
     assert "does not take the method PUT; it takes GET, HEAD." in answer.json()["detail"]
+    # Events have no end, so that there are no headers of them alone.
+    assert client.head(f"{PREFIX}/jobs/x/events").headers["allow"] == "GET"
     for found in (answer, client.get(f"{DEMO}/point", params={"lon": "x"})):
         assert found.headers["content-type"] == "application/problem+json"
         assert found.headers["cache-control"] == "no-store"

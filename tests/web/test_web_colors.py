@@ -118,7 +118,8 @@ def test_the_legend_of_a_ramp_has_its_colours():
     found = legend("soil_moisture_uncertainty")
     assert (found["type"], found["colormap"]) == ("ramp", "cividis")
     entries = found["entries"]
-    assert (entries[0]["from"], entries[-1]["to"]) == (0.0, 0.15)
+    # The half-widths of the default model are 0.1 to 0.21.
+    assert (entries[0]["from"], entries[-1]["to"]) == (0.0, 0.3)
     for entry in entries:
         packed = round(entry["from"] / 2e-3)
         shown = color_of("soil_moisture_uncertainty", packed).astype(int)[:3]
@@ -160,6 +161,8 @@ def test_colour_maps_are_listed():
         (("soil_moisture", None, (None, -1.0)), "not below"),
         (("soil_moisture", None, (float("nan"), 1.0)), "not below"),
         (("soil_moisture", None, (0.0, float("inf"))), "not below"),
+        (("soil_moisture", None, (-1.7e308, 1.7e308)), "no range of soil_moisture; give numbers"),
+        (("soil_moisture", "viridis", (0.0, 5e-324)), "that are 0.001 apart"),
     ],
 )
 def test_colours_that_cannot_be_are_refused(arguments, sentence):

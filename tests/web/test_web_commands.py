@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from contextlib import contextmanager
 
@@ -66,6 +67,10 @@ def test_it_answers_until_a_signal_and_leaves_nothing(archive, tmp_path, number,
         assert answer(f"{url}/api/v1/health") == {"status": "ok"}
         (dataset,) = answer(f"{url}/api/v1/datasets")["datasets"]
         assert dataset["id"] == "flanders-2023"
+        # A page of somebody else that led its name here (DNS rebinding).
+        foreign = urllib.request.Request(f"{url}/api/v1/health", headers={"Host": "evil.example"})
+        with pytest.raises(urllib.error.HTTPError, match="421"):
+            urllib.request.urlopen(foreign, timeout=SECONDS)
         # What holds a connection, as the events of a prediction do, does not hold the end.
         host, port = url.removeprefix("http://").split(":")
         with socket.create_connection((host, int(port))) as idle:
@@ -142,6 +147,47 @@ def test_an_address_that_others_reach_is_warned_of(host, warns, recwarn):
     told = [w for w in recwarn if issubclass(w.category, GssmWarning)]
     assert len(told) == warns
     assert all("no login" in str(w.message) for w in told)
+
+
+@pytest.mark.parametrize(
+    ("host", "names", "known"),
+    [
+        ("127.0.0.1", [], ("127.0.0.1", "localhost", "[::1]")),
+        ("localhost", [], ("localhost", "127.0.0.1", "[::1]")),
+        ("127.0.0.1", ["a.org"], ("a.org", "127.0.0.1", "localhost", "[::1]")),
+        ("0.0.0.0", [], ()),
+        ("0.0.0.0", ["a.org", "[::1]"], ("a.org", "[::1]", "0.0.0.0", "localhost", "127.0.0.1")),
+    ],
+)
+def test_names_of_the_server_are_known_where_only_this_machine_reaches_it(host, names, known):
+    with web_commands._listen(host, 0) as listening:
+        assert web_commands._hosts(listening, host, names) == known
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--host-name", "https://a.org"], "'https://a.org' is no name of a server"),
+        (["--host-name", "a.org:8000"], "without scheme, port and path"),
+        (["--proxy", "a.org"], "give addresses or networks, such as '10.0.0.0/8'"),
+    ],
+)
+def test_names_and_proxies_are_checked_before_anything_is_made(monkeypatch, words, told):
+    monkeypatch.delattr(web_commands, "_made")
+    done = CliRunner().invoke(app, ["serve", "--port", "0", *words])
+    assert done.exit_code == 2
+    assert told in flat(done)
+
+
+def test_proxies_and_names_reach_the_server(archive, tmp_path, monkeypatch):
+    served = []
+    monkeypatch.setattr(web_commands, "_run", lambda settings, *_: served.append(settings))
+    words = ["--archive", archive.url, "--data", str(tmp_path / "data"), "--port", "0"]
+    named = ["--proxy", "127.0.0.1", "--proxy", "10.0.0.0/8", "--host-name", "a.org"]
+    assert CliRunner().invoke(app, ["serve", *words, *named]).exit_code == 0
+    (settings,) = served
+    assert settings.trusted_proxies == ("127.0.0.1", "10.0.0.0/8")
+    assert "a.org" in settings.hosts
 
 
 def test_names_of_archives_come_from_their_addresses(tmp_path):

@@ -333,6 +333,33 @@ def test_a_range_is_not_served_as_the_file_is_made_anew(client):
     assert len(answer.content) > 1000
 
 
+@pytest.mark.parametrize(
+    ("format", "variable", "suffix", "kind"),
+    [
+        ("cog", "soil_moisture", "_soil_moisture.tif", "image/tiff"),
+        ("cog", None, ".zip", "application/zip"),
+        ("zarr", None, ".zarr.zip", "application/zip"),
+        ("csv", None, ".csv", "text/csv"),
+    ],
+)
+def test_who_asks_for_headers_alone_lets_nothing_be_written(
+    client, monkeypatch, format, variable, suffix, kind
+):
+    asked = {"bbox": ASKED, "datetime": MORNING, "format": format, "variable": variable}
+    asked = {name: value for name, value in asked.items() if value is not None}
+    whole = client.get(DOWNLOAD, params=asked)
+    monkeypatch.delattr(downloads, "make")
+    head = client.head(DOWNLOAD, params=asked)
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["content-disposition"].endswith(f'{suffix}"')
+    assert head.headers["content-type"].startswith(kind)
+    for name in ("content-disposition", "content-type", "cache-control"):
+        assert head.headers[name] == whole.headers[name], name
+    assert "content-length" not in head.headers
+    assert client.head(DOWNLOAD, params=asked | {"datetime": "1999"}).status_code == 404
+    assert client.head(DOWNLOAD, params=asked | {"bbox": "3,50,7,54"}).status_code == 422
+
+
 def test_a_full_disk_is_told_without_a_path(folder, monkeypatch):
     def full(*_, **__):
         raise StoreWriteError(

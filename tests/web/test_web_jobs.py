@@ -335,8 +335,20 @@ def test_a_full_disk_refuses_a_job_and_keeps_the_others(tmp_path, monkeypatch):
         with pytest.raises(OSError, match="could not keep the prediction"):
             jobs.submit(asked(), "me")
         assert len(jobs.list()) == 1
+        folder = tmp_path / "data" / "jobs"
+        wait_for(lambda: {p.name for p in folder.iterdir()} == {".lock", name})
         work.go.set()
         assert ended(jobs, name).state == "done"
+
+
+def test_a_job_that_the_end_of_the_server_stops_can_be_cancelled(tmp_path):
+    work = Work()
+    with registry(tmp_path, work) as jobs:
+        name = jobs.submit(asked(), "me").id
+        wait_for(lambda: work.begun)
+        jobs.stop()
+        assert not jobs.get(name).is_final
+        assert jobs.remove(name).state == "cancelled"
 
 
 def watched(jobs, name, client="me", *, then=lambda record: None):

@@ -310,7 +310,8 @@ def test_references_of_the_past_are_those_of_the_served_archive(tmp_path, client
 
     truth = simulate_scene(tmp_path / "catalogue", size=30, dates=9)
     box = geographic_bounds(32631, truth.odc.geobox.boundingbox.bbox)
-    archive = create_archive(tmp_path / "main", chunk=100)
+    # Of a square of small chunks it takes seconds to read which have references.
+    archive = create_archive(tmp_path / "main", chunk=500)
     recipe = Recipe(catalog=str(tmp_path / "catalogue"))
     write_recipe(archive, recipe)
     without, _ = carried_out(ordered(tmp_path, box), tmp_path / "without", client)
@@ -323,7 +324,7 @@ def test_references_of_the_past_are_those_of_the_served_archive(tmp_path, client
     served = pixels(archive, SQUARE, like)
     missing = quality.BY_MEANING["history_missing"].mask
     # Chunks that divide those of the references, and some that do not.
-    coarse, _ = carried_out(replace(order, chunk=250), tmp_path / "coarse", client)
+    coarse, _ = carried_out(replace(order, chunk=400), tmp_path / "coarse", client)
     for result, is_missing in ((without, True), (with_past, False), (coarse, False)):
         found = pixels(result, SQUARE, like)
         valued = np.isfinite(found["soil_moisture"])

@@ -94,6 +94,10 @@ def scope_of(peer, *forwarded):
         ("10.1.1.1", ["9.9.9.9, 10.2.2.2"], ["10.0.0.0/8"], "9.9.9.9"),
         ("10.1.1.1", ["nonsense"], ["10.0.0.0/8"], "10.1.1.1"),
         ("10.1.1.1", [], ["10.0.0.0/8"], "10.1.1.1"),
+        # Some proxies add the port, and a socket for both kinds shows IPv4 as IPv6.
+        ("10.1.1.1", ["6.6.6.6, 9.9.9.9:1234"], ["10.0.0.0/8"], "9.9.9.9"),
+        ("10.1.1.1", ["[2001:db8:1:2:3::4]:99"], ["10.0.0.0/8"], "2001:db8:1:2::/64"),
+        ("::ffff:10.1.1.1", ["9.9.9.9"], ["10.0.0.0/8"], "9.9.9.9"),
         ("::1", ["2001:db8:1:2:3::4"], ["::1"], "2001:db8:1:2::/64"),
         ("2001:db8:1:2:ffff::1", [], [], "2001:db8:1:2::/64"),
         ("::ffff:1.2.3.4", [], [], "1.2.3.4"),
@@ -236,6 +240,31 @@ def test_tiles_are_not_starved_by_other_work():
         tiles.close()
 
     in_loop(race())
+
+
+def test_points_and_dates_do_not_wait_for_areas(folder, tmp_path, monkeypatch):
+    go_on, begun = threading.Event(), threading.Event()
+
+    def slow(*_):
+        begun.set()
+        assert go_on.wait(20)
+        return {}
+
+    monkeypatch.setattr("gssm.web.routes_queries.statistics", slow)
+    limits = Limits(read_threads=1, area_threads=1)
+    with asking(settings_of(tmp_path, {"demo": folder / "demo"}, limits=limits)) as client:
+        box = {"bbox": [4.5, 51.4, 4.51, 51.41], "date": "latest"}
+        asked = [
+            threading.Thread(target=client.post, args=[f"{DEMO}/statistics"], kwargs={"json": box})
+            for _ in range(3)
+        ]
+        for thread in asked:
+            thread.start()
+        assert begun.wait(20)
+        assert client.get(f"{DEMO}/dates").status_code == 200
+        go_on.set()
+        for thread in asked:
+            thread.join(20)
 
 
 def test_an_answer_that_takes_too_long_is_told_so_and_its_place_comes_back():

@@ -81,7 +81,8 @@ export function inWords(date) {
   return parts.join(", ");
 }
 
-async function loadDates(state) {
+/** Ask for the dates of the dataset and place. */
+export async function loadDates(state) {
   if (!state.dataset) return;
   tell($("dates-problem"), null);
   $("dates").setAttribute("aria-busy", "true");

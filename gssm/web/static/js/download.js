@@ -71,9 +71,15 @@ function showSize(map, state) {
   const box = boxNow(map, state);
   const dates = datesNow(state);
   $("download-go").disabled = controller !== null || !box || !dates.length;
-  const [sentence, large] = sizeOf(box, dates.length, state.limits);
+  const [sentence, large] = sizeOf(box, dates.length, mostOf(state.limits));
   $("download-size").textContent = sentence;
   $("download-size").classList.toggle("warn", large);
+}
+
+/** Limits of a download; a table has fewer pixels. */
+function mostOf(limits) {
+  if (!limits || $("download-format").value !== "csv") return limits;
+  return { ...limits, download_pixels: Math.min(limits.download_pixels, limits.csv_rows) };
 }
 
 /** How much a download is as a sentence, and whether the server refuses it. */

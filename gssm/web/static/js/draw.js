@@ -5,6 +5,7 @@ import { bounds, round } from "./geo.js";
 import { boundsOf, show } from "./map.js";
 import { store } from "./state.js";
 
+const TOUCH = matchMedia("(pointer: coarse)");
 const HINTS = {
   box: "Drag a box on the map. Escape ends.",
   polygon: "Set corners; a double click or Enter ends the polygon, Escape drops it.",
@@ -121,10 +122,15 @@ export function startDraw(map) {
     if (event.key === "Escape" && store.get().tool !== "point") cancel();
   });
 
+  const hint = ({ tool, place }) => {
+    const first = `${TOUCH.matches ? "Tap" : "Click"} a place for its soil moisture on all dates.`;
+    tell($("hint"), HINTS[tool] ?? (place ? null : first));
+  };
+  hint(store.get());
+  store.on(["tool", "place"], hint);
   store.on(["tool"], ({ tool }) => {
     corners = [];
     start = null;
-    tell($("hint"), HINTS[tool]);
     canvas.classList.toggle("drawing", tool !== "point");
     if (tool === "polygon") map.doubleClickZoom.disable();
     else map.doubleClickZoom.enable();

@@ -15,8 +15,14 @@ const TEXTS = {
   failed: "failed",
   cancelled: "cancelled",
 };
-const followed = new Map();
-let mine = new Set(); // jobs of this page, whose result is shown when it is there
+// Milliseconds between looks at all of them.
+const AGAIN = 4000;
+const mine = new Set(); // jobs of this page, whose result is shown when it is there
+// One at most: a browser has six connections to a server, for all of its pages.
+let stream = null;
+const unheard = new Set(); // jobs whose stream the server closed
+let timer = 0;
+let wasBusy = false;
 let openDataset = async () => {};
 
 function put(job) {
@@ -25,26 +31,39 @@ function put(job) {
   store.set({ jobs: [job, ...others].sort((a, b) => (a.created < b.created ? 1 : -1)) });
 }
 
-/** Follow a job until it ends. */
-function follow(job) {
-  if (FINAL.includes(job.state) || followed.has(job.id)) return;
-  const events = api.jobEvents(job.id);
-  followed.set(job.id, events);
-  events.addEventListener("progress", (event) => {
-    const news = JSON.parse(event.data);
-    put(news);
-    if (FINAL.includes(news.state)) end(news);
-  });
+/** Follow what has not ended: one of this page by its events, the others by a look at times. */
+function attend({ jobs }) {
+  for (const job of jobs) if (FINAL.includes(job.state) && mine.has(job.id)) end(job);
+  const open = document.hidden ? [] : jobs.filter((job) => !FINAL.includes(job.state));
+  const own = open.filter((job) => mine.has(job.id) && !unheard.has(job.id));
+  const next = own.find((job) => job.state === "running") ?? own.at(-1);
+  if (stream?.id !== next?.id) {
+    stream?.events.close();
+    stream = next ? { id: next.id, events: listen(next) } : null;
+  }
+  clearTimeout(timer);
+  if (open.length > (stream ? 1 : 0)) timer = setTimeout(look, AGAIN);
+}
+
+function listen({ id }) {
+  const events = api.jobEvents(id);
+  events.addEventListener("progress", (event) => put(JSON.parse(event.data)));
   events.addEventListener("error", () => {
     // The browser tries again by itself, unless the server has closed for good.
-    if (events.readyState === EventSource.CLOSED) followed.delete(job.id);
+    if (events.readyState !== EventSource.CLOSED) return;
+    unheard.add(id);
+    look();
   });
+  return events;
+}
+
+async function look() {
+  const jobs = await api.jobs().catch(() => null);
+  if (jobs && JSON.stringify(jobs) !== JSON.stringify(store.get().jobs)) store.set({ jobs });
+  else attend(store.get());
 }
 
 function end(job) {
-  followed.get(job.id)?.close();
-  followed.delete(job.id);
-  if (!mine.has(job.id)) return;
   say(`The prediction is ${TEXTS[job.state]}.`);
   mine.delete(job.id);
   if (job.state === "done" && job.dataset) openDataset(job.dataset, job.date);
@@ -57,7 +76,6 @@ async function run(date, place) {
     const job = await api.createJob({ ...area, date: date.id });
     mine.add(job.id);
     put(job);
-    follow(job);
     say("The prediction was asked for.");
   } catch (error) {
     tell($("predict-problem"), error.message);
@@ -103,7 +121,9 @@ function row(job) {
         .join(" · "),
     ),
     ended ? null : progress,
-    job.state === "failed" && job.message ? h("p", { class: "problem" }, job.message) : null,
+    ended && job.message
+      ? h("p", { class: job.state === "failed" ? "problem" : "note" }, job.message)
+      : null,
     h(
       "div",
       { class: "row" },
@@ -196,16 +216,24 @@ function showOffer(state) {
 
 function showJobs({ jobs }) {
   const focus = document.activeElement?.closest?.("[data-job]")?.dataset.job;
+  const text = focus ? document.activeElement.textContent : "";
   $("jobs").replaceChildren(...jobs.map(row));
   // The row was made anew: keep the place of who uses keys.
-  if (focus) document.querySelector(`[data-job="${CSS.escape(focus)}"] button`)?.focus();
-  const busy = jobs.filter((job) => !FINAL.includes(job.state)).length;
-  $("predict-brief").textContent = busy
-    ? `${busy} running`
-    : jobs.length
-      ? `${jobs.length} done`
-      : "";
-  if (busy) $("section-predict").open = true;
+  if (focus) {
+    const buttons = [...document.querySelectorAll(`[data-job="${CSS.escape(focus)}"] button`)];
+    (buttons.find((button) => button.textContent === text) ?? buttons[0])?.focus();
+  }
+  const count = (...states) => jobs.filter((job) => states.includes(job.state)).length;
+  const parts = [
+    [count("running"), "running"],
+    [count("queued"), "waiting"],
+  ].filter(([number]) => number);
+  if (!parts.length && jobs.length) parts.push([jobs.length, "ended"]);
+  $("predict-brief").textContent = parts.map((part) => part.join(" ")).join(", ");
+  // Once only: who closes it means it.
+  const isBusy = count("running", "queued") > 0;
+  if (isBusy && !wasBusy) $("section-predict").open = true;
+  wasBusy = isBusy;
 }
 
 /** @param {(dataset: string, date: string|null) => Promise<void>} open shows a dataset */
@@ -218,12 +246,10 @@ export async function startJobs(open) {
   store.on(["jobs"], (state) => {
     showJobs(state);
     showOffer(state);
+    attend(state);
   });
-  try {
-    const jobs = await api.jobs();
-    store.set({ jobs });
-    jobs.forEach(follow);
-  } catch {
-    // A server without predictions.
-  }
+  document.addEventListener("visibilitychange", () =>
+    document.hidden ? attend(store.get()) : look(),
+  );
+  await look();
 }

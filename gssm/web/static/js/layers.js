@@ -37,17 +37,23 @@ function template(state, variable, date) {
   return api.tiles(detail.id, variable, still ? "latest" : date, parameters);
 }
 
-// Templates by map and variable: a source has none to show before it is loaded.
-const shown = new WeakMap();
+// Templates by map and variable: a source has none to show before it is loaded. And sources of
+// which a tile failed: MapLibre never asks for that again, whatever template comes.
+const [shown, failed] = [new WeakMap(), new WeakMap()];
 
 /** Bring a map to what the state says; `date` is the one of this map. */
 export function applyLayers(map, state, date) {
+  if (!failed.has(map)) {
+    failed.set(map, new Set());
+    map.on("error", ({ sourceId }) => sourceId && failed.get(map).add(sourceId));
+  }
   const before = shown.get(map) ?? {};
   const now = {};
   // The uppermost first, so that its tiles are asked for before those that it covers.
   for (const variable of [...ORDER].reverse()) {
     const tiles = template(state, variable, date);
-    if (before[variable] && (!tiles || datasetOf(before[variable]) !== datasetOf(tiles))) {
+    if (before[variable] && isOther(before[variable], tiles, failed.get(map).has(variable))) {
+      failed.get(map).delete(variable);
       map.removeLayer(variable);
       map.removeSource(variable);
       before[variable] = null;
@@ -62,7 +68,12 @@ export function applyLayers(map, state, date) {
   shown.set(map, now);
 }
 
-const datasetOf = (tiles) => tiles.split("/tiles/")[0];
+/** Whether a source of one template cannot go on with another. */
+const isOther = (before, tiles, hasFailed) =>
+  !tiles || originOf(before) !== originOf(tiles) || (hasFailed && before !== tiles);
+
+/** Dataset and version of a template: of an old version tiles are missing without an error. */
+const originOf = (tiles) => tiles.split("/tiles/")[0] + new URL(tiles).searchParams.get("version");
 
 function add(map, variable, tiles, detail) {
   const { minzoom, maxzoom, bbox } = detail;

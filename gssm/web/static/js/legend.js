@@ -4,7 +4,7 @@ import * as api from "./api.js";
 import { $, h, options } from "./dom.js";
 import * as format from "./format.js";
 import { colorsOf, has } from "./layers.js";
-import { store } from "./state.js";
+import { isRange, store } from "./state.js";
 
 const SHOWN = ["soil_moisture", "soil_moisture_uncertainty", "quality_flag"];
 const only = Object.fromEntries(SHOWN.map((name) => [name, api.latest()]));
@@ -66,16 +66,9 @@ function scale(legend) {
     { class: `ends ${type}` },
     ...ends.map((value, n) => {
       const seen = n % every === 0 || n === ends.length - 1;
-      const text = String(Number(value.toFixed(3)));
-      return h(
-        "span",
-        {},
-        !seen
-          ? ""
-          : type === "classes" && n === ends.length - 1
-            ? `≥ ${text}`.replace("≥ ", "")
-            : text,
-      );
+      // What lies beyond has the colour of the end.
+      const text = `${Number(value.toFixed(3))}${n === ends.length - 1 ? "+" : ""}`;
+      return h("span", {}, seen ? text : "");
     }),
   );
   return [strip, labels];
@@ -125,8 +118,7 @@ function startColors() {
     store.get().detail?.variables.find((v) => v.name === "soil_moisture")?.range ?? [0, 0.5];
   const change = () => {
     const range = ["range-min", "range-max"].map((id) => Number($(id).value.replace(",", ".")));
-    const wrong =
-      !range.every(Number.isFinite) || range[0] >= range[1] || range[0] < 0 || range[1] > 1;
+    const wrong = !range.every(Number.isFinite) || !isRange(range);
     for (const id of ["range-min", "range-max"]) $(id).setAttribute("aria-invalid", String(wrong));
     if (wrong) return;
     store.set({ range: range.join() === own().join() ? null : range });

@@ -5,11 +5,16 @@ import { $, toast } from "./dom.js";
 const maps = new Set();
 let opening = 0;
 let told = "";
+let timer = 0;
+const AGAIN = 500; // milliseconds
 
 function show() {
   const busy = opening > 0 || [...maps].some((map) => !map.areTilesLoaded());
   $("busy").hidden = !busy;
   document.body.dataset.map = busy ? "loading" : "idle";
+  // Of tiles that do not come (an error, 404) no event tells.
+  clearTimeout(timer);
+  if (busy) timer = setTimeout(show, AGAIN);
 }
 
 /** Follow a map from now on. @param {any} map */

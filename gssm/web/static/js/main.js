@@ -1,7 +1,7 @@
 /** The page: one store, one map, and the parts that listen to the one and draw on the other. */
 
 import * as api from "./api.js";
-import { startDates } from "./dates.js";
+import { loadDates, startDates } from "./dates.js";
 import { $, debounce, h, say, tell, toast } from "./dom.js";
 import { startDownload } from "./download.js";
 import { outOfSight, showPlace, startDraw } from "./draw.js";
@@ -33,6 +33,8 @@ import { startTimebar } from "./timebar.js";
 const onlyDetail = api.latest();
 // Milliseconds for which the map waits for what it shows first.
 const PATIENCE = 3000;
+// Milliseconds between looks for a newer version of what is shown.
+const RENEW = 60_000;
 const NO_MAP =
   "The map needs WebGL, which this browser does not offer; dates, numbers and downloads work without.";
 
@@ -45,7 +47,11 @@ async function loadDatasets() {
   const standard = datasets.find((one) => one.kind === "archive") ?? datasets[0];
   if (dataset && !known)
     toast(`There is no dataset ${dataset} any more; ${standard.title} is shown.`);
-  if (landing) document.title = landing.title;
+  if (landing) {
+    document.title = landing.title;
+    $("title").textContent = landing.title.replace(/^gssm: /, "");
+    $("title").title = landing.title;
+  }
   store.set({ datasets, limits: landing?.limits ?? null, dataset: known ? dataset : standard.id });
 }
 
@@ -58,6 +64,16 @@ async function loadDetail({ dataset }) {
   } catch (error) {
     tell($("dataset-error"), error.message);
   }
+}
+
+/** Look for the newest version of the dataset: old ones are served for some minutes only. */
+async function renew() {
+  const { dataset, detail } = store.get();
+  if (document.hidden || detail?.kind !== "archive") return;
+  const found = await api.dataset(dataset).catch(() => null);
+  if (!found || store.get().detail !== detail || found.version === detail.version) return;
+  store.set({ detail: found });
+  loadDates(store.get());
 }
 
 /** Show another dataset, with the dates and the colours of its own. */
@@ -278,6 +294,8 @@ async function start() {
       new Promise((resolve) => setTimeout(resolve, PATIENCE)),
     ]);
   startJobs(openDataset);
+  setInterval(renew, RENEW);
+  document.addEventListener("visibilitychange", renew);
   store.set({ colormaps: await api.colormaps().catch(() => null) });
 }
 

@@ -61,7 +61,7 @@ function build() {
     { class: "keys", "aria-hidden": "true" },
     h("span", {}, h("i", { class: "key dot" }), "value"),
     h("span", {}, h("i", { class: "key open" }), "flagged"),
-    h("span", {}, h("i", { class: "key band" }), "90 % interval"),
+    h("span", {}, h("i", { class: "key band" }), h("span", { class: "band-text" })),
     h("span", {}, h("i", { class: "key cross" }, "×"), "no value"),
   );
   parts.series = h(
@@ -161,6 +161,9 @@ async function showSeries(state) {
   for (const button of [parts.csv, parts.png]) button.disabled = !rows.length;
   parts.chart.hidden = parts.keys.hidden = parts.table.hidden = !rows.length;
   parts.hover.textContent = "";
+  // Errors of neighbours go together: a mean is hardly surer than one of its pixels.
+  parts.keys.querySelector(".band-text").textContent =
+    state.place?.type === "point" ? "90 % interval" : "90 % interval of a pixel";
   showTable(state);
   if (!rows.length) return;
   const options = {

@@ -119,11 +119,21 @@ const FIELDS = [
   ["period", "period", ({ from, to }) => `${from ?? ""}/${to ?? ""}`, readPeriod],
   ["layers", "layers", writeLayers, readLayers],
   ["colors", "colormap", String, NAME],
-  ["range", "range", (v) => v.join(","), (t) => numbers(t, 2)],
+  ["range", "range", (v) => v.join(","), readRange],
   ["catalog", "catalog", (v) => (v ? "1" : null), (t) => t === "1"],
 ];
 
 const clamp = (value) => (value >= 0 && value <= 1 ? value : 0.5);
+const isOnEarth = ([west, south, east, north]) =>
+  west >= -180 && east <= 180 && south >= -90 && north <= 90;
+
+/** Ends of the colours as the panel takes them, too. */
+export const isRange = ([low, high]) => low >= 0 && high <= 1 && high - low >= 0.001;
+
+function readRange(text) {
+  const range = numbers(text, 2);
+  return range && isRange(range) ? range : null;
+}
 
 function readView(text) {
   const [zoom, lat, lng] = numbers(text, 3) ?? [];
@@ -149,7 +159,8 @@ function readPlace(text) {
   }
   if (type === "box") {
     const bbox = numbers(rest, 4);
-    return bbox && bbox[0] < bbox[2] && bbox[1] < bbox[3] ? { type, bbox } : null;
+    const isBox = bbox && bbox[0] < bbox[2] && bbox[1] < bbox[3] && isOnEarth(bbox);
+    return isBox ? { type, bbox } : null;
   }
   if (type !== "polygon") return null;
   const ring = (points) => points.split(",").map((point) => point.split(" ").map(Number));
@@ -161,7 +172,8 @@ function readPlace(text) {
   const whole = polygons
     .flat()
     .every((points) => points.length > 3 && points.every((p) => p.length === 2));
-  return whole && bounds(geometry).every(Number.isFinite) ? { type, geometry } : null;
+  const box = bounds(geometry);
+  return whole && box.every(Number.isFinite) && isOnEarth(box) ? { type, geometry } : null;
 }
 
 function readPeriod(text) {
