@@ -11,9 +11,9 @@ shows that the pipeline works, not how accurate it is on real ground.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,7 @@ from gssm.simulate_items import (
     Asset,
     Files,
     Grid,
+    Orbit,
     View,
     days_since_start,
     elevation,
@@ -60,6 +61,7 @@ FREQUENCY = 5.405e9  # Hz, Sentinel-1
 LOOKS = 10  # 4.4 equivalent looks of IW GRD, lightly multilooked
 WATER_SIGMA0 = {"vv": 10**-2.0, "vh": 10**-2.7}  # calm river, linear
 POROSITY = 0.45  # m3 m-3
+LANDSAT_9 = datetime(2021, 10, 31, tzinfo=UTC)  # its first images
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,8 @@ _ROWS: Mapping[str, tuple[float, ...]] = {
     "c": (5.0, 5.0, 5.0, 5.0, 5.0, 5.0, 5.0, 5.0, 5.0, 4.5, 2.4, 2.2),
 }
 SPECTRA = {name: dict(zip(_BANDS, row, strict=True)) for name, row in _ROWS.items()}
+_RED, _NIR = SPECTRA["water"]["B04"], SPECTRA["water"]["B08"]
+WATER_NDVI = (_NIR - _RED) / (_NIR + _RED)
 
 RAIN_FIRST, RAIN_EVERY, RAIN_RISE = -3.0, 12.5, 0.2  # days, days, m3 m-3 on dry soil
 
@@ -189,8 +193,31 @@ def _parcels(rng: np.random.Generator, side: int, spacing: float = 20.0) -> NDAr
 
 
 @dataclass(frozen=True)
+class Ground:
+    """What is there on a day.
+
+    ``canopy`` is the NDVI whose vegetation the radar meets: the same as ``ndvi``, which the
+    optical images show, unless something parts them.
+    """
+
+    soil_moisture: Map  # m3 m-3
+    ndvi: Map  # "1"
+    canopy: Map  # "1"
+    s: Map  # rms height, m
+    water: Mask
+
+
+# The ground on a day, in days since `START`.
+GroundOn = Callable[[float], Ground]
+Pass = tuple[datetime, Orbit]
+
+
+@dataclass(frozen=True)
 class Farm:
-    """The ground: maps that do not change, and what follows from them on a day."""
+    """Maps that do not change, and what follows from them on a day.
+
+    ``rain`` are days and how much they wet dry soil (m3 m-3); None is a rain every 12.5 days.
+    """
 
     elevation: Map  # m
     wetness: Map  # 0 far above the river to 1 beside it
@@ -198,12 +225,22 @@ class Farm:
     crop: Mapping[str, Map]  # the columns of `Crop`, per pixel
     irrigation: Map  # m3 m-3
     texture: Map  # small variation within fields, unit variance
+    parcel: NDArray[np.int64]  # number of the field
+    corner: tuple[float, float]  # upper left, metres of the UTM zone
+    rain: Sequence[tuple[float, float]] | None = None
+
+    def on(self, t: float) -> Ground:
+        """Return the ground on a day."""
+        ndvi = self.ndvi(t)
+        return Ground(self.soil_moisture(t), ndvi, ndvi, self.crop["s"], self.water)
 
     def soil_moisture(self, t: float) -> Map:
         """Soil moisture (m3 m-3): exponential dry-down after each rain, McColl et al. (2017)."""
         tau = 5.0 + 6.0 * self.wetness  # days
-        events = np.arange(RAIN_FIRST, t, RAIN_EVERY)
-        rise = sum((RAIN_RISE * np.exp(-(t - r) / tau) for r in events), np.zeros_like(tau))
+        regular = ((day, RAIN_RISE) for day in np.arange(RAIN_FIRST, t, RAIN_EVERY))
+        events = regular if self.rain is None else self.rain
+        fallen = ((day, wets) for day, wets in events if day < t)
+        rise = sum((wets * np.exp(-(t - day) / tau) for day, wets in fallen), np.zeros_like(tau))
         base = 0.10 + 0.14 * self.wetness + self.irrigation + 0.012 * self.texture
         return np.asarray(np.clip(base + rise * (1 - base / POROSITY), 0.06, 0.42))
 
@@ -211,11 +248,16 @@ class Farm:
         """NDVI of soil and canopy ("1"); water has its own."""
         day_of_year = START.timetuple().tm_yday + t
         land = np.clip(_phenology(self.crop, day_of_year) + 0.015 * self.texture, 0.16, 0.87)
-        red, nir = SPECTRA["water"]["B04"], SPECTRA["water"]["B08"]
-        return np.where(self.water, (nir - red) / (nir + red), land)
+        return np.where(self.water, WATER_NDVI, land)
 
 
-def _farm(rng: np.random.Generator, side: int) -> Farm:
+def make_farm(size: int, seed: int, corner: tuple[float, float] | None = None) -> Farm:
+    """Return the farm that a seed makes, whole pixels of every size and no less than asked for.
+
+    Its upper left corner is where the scene of the demo lies, or at multiples of 60 m.
+    """
+    rng = np.random.default_rng(seed)
+    side = -(-size * PIXEL // COARSEST) * COARSEST // PIXEL
     y, x = np.mgrid[:side, :side].astype(np.float64)
     phase = rng.uniform(0, 2 * np.pi, 2)
     meander = 9 * np.sin(2 * np.pi * x / 95 + phase[0]) + 5 * np.sin(2 * np.pi * x / 41 + phase[1])
@@ -242,20 +284,20 @@ def _farm(rng: np.random.Generator, side: int) -> Farm:
         crop={name: values[parcel] for name, values in fields.items()},
         irrigation=irrigation[parcel],
         texture=_smooth(rng, side, 2.0),
+        parcel=parcel,
+        corner=(LEFT, TOP) if corner is None else corner,
     )
 
 
-def _radar(farm: Farm, t: float, angle: float, rng: np.random.Generator) -> dict[str, Map]:
+def _radar(ground: Ground, angle: float, rng: np.random.Generator) -> dict[str, Map]:
     """Sigma0 (linear) and incidence angle (degree) of one pass."""
-    y, x = np.mgrid[: len(farm.water), : len(farm.water)] * (PIXEL / 1000) - 1.0
+    y, x = np.mgrid[: len(ground.water), : len(ground.water)] * (PIXEL / 1000) - 1.0
     theta = angle + 0.068 * (0.97 * x - 0.2 * y)  # 17 degree over the 250 km swath
-    soil = dict(
-        zip(("vv", "vh"), oh_2004(farm.soil_moisture(t), farm.crop["s"], theta), strict=True)
-    )
+    soil = dict(zip(("vv", "vh"), oh_2004(ground.soil_moisture, ground.s, theta), strict=True))
     out: dict[str, Map] = {"incidence_angle": theta}
     for polarization in ("vv", "vh"):
-        sigma0 = physics.total_backscatter(soil[polarization], farm.ndvi(t), theta, polarization)
-        sigma0 = np.where(farm.water, WATER_SIGMA0[polarization], sigma0)
+        sigma0 = physics.total_backscatter(soil[polarization], ground.canopy, theta, polarization)
+        sigma0 = np.where(ground.water, WATER_SIGMA0[polarization], sigma0)
         out[polarization] = sigma0 * rng.gamma(LOOKS, 1 / LOOKS, sigma0.shape)
     return out
 
@@ -278,19 +320,19 @@ def _sky(rng: np.random.Generator, side: int, share: float) -> Sky:
     return Sky(cloud, np.where(cloud > 0, 0.0, shadow))
 
 
-def _reflectance(farm: Farm, t: float, sky: Sky, rng: np.random.Generator) -> dict[str, Map]:
+def _reflectance(ground: Ground, sky: Sky, rng: np.random.Generator) -> dict[str, Map]:
     """Surface reflectance of the Sentinel-2 bands and, as ``"kelvin"``, temperature."""
-    theta = farm.soil_moisture(t)
+    theta = ground.soil_moisture
     soil = {band: soil_reflectance(theta, band) for band in _BANDS}
-    f = _cover_fraction(farm.ndvi(t), soil["B04"], soil["B08"])
+    f = _cover_fraction(ground.ndvi, soil["B04"], soil["B08"])
     out = {}
     for band in _BANDS:
         R = (1 - f) * soil[band] + f * SPECTRA["leaf"][band]
-        R = np.where(farm.water, SPECTRA["water"][band], R)
+        R = np.where(ground.water, SPECTRA["water"][band], R)
         R = R * (1 + 0.01 * rng.standard_normal(R.shape)) * (1 - 0.6 * sky.shadow)
         out[band] = (1 - sky.cloud) * R + sky.cloud * SPECTRA["cloud"][band]
     # cooler where green or wet: the temperature/vegetation triangle, Carlson (2007)
-    kelvin = np.where(farm.water, 292.0, 313.0 - 12.0 * f - 32.0 * theta)
+    kelvin = np.where(ground.water, 292.0, 313.0 - 12.0 * f - 32.0 * theta)
     kelvin = kelvin - 4.0 * sky.shadow + 0.3 * rng.standard_normal(theta.shape)
     out["kelvin"] = (1 - sky.cloud) * kelvin + sky.cloud * 268.0
     return out
@@ -304,12 +346,12 @@ def _coarsen(values: Map, resolution: int) -> Map:
 
 
 def _classes(
-    codes: Mapping[str, int], farm: Farm, t: float, sky: Sky, resolution: int
+    codes: Mapping[str, int], ground: Ground, sky: Sky, resolution: int
 ) -> NDArray[np.int64]:
     """Class codes on a coarser grid; a pixel with any cloud or shadow says so."""
     cloud, shadow, water, ndvi = (
         _coarsen(v, resolution)
-        for v in (sky.cloud, sky.shadow, farm.water.astype(np.float64), farm.ndvi(t))
+        for v in (sky.cloud, sky.shadow, ground.water.astype(np.float64), ground.ndvi)
     )
     states = {
         "leaf": ndvi > 0.35,
@@ -331,17 +373,17 @@ def _encode(values: Map, asset: Asset, scale: float, offset: float) -> NDArray[A
 
 
 def _optical_files(
-    collection: str, farm: Farm, t: float, view: View, rng: np.random.Generator
+    collection: str, ground: Ground, view: View, rng: np.random.Generator
 ) -> tuple[Files, float]:
     """Files of an optical acquisition and its cloud cover (percent)."""
-    sky = _sky(rng, len(farm.water), view.cloud)
-    bands = _reflectance(farm, t, sky, rng)
+    sky = _sky(rng, len(ground.water), view.cloud)
+    bands = _reflectance(ground, sky, rng)
     # ESA processing baseline 04.00: DN = 1e4 reflectance + 1000
     baseline_offset = -0.1 if float(view.baseline) >= 4 else 0.0
     files: Files = {}
     for name, asset in COLLECTIONS[collection].assets.items():
         if name in CLASSES:
-            classes = _classes(CLASSES[name], farm, t, sky, asset.resolution)
+            classes = _classes(CLASSES[name], ground, sky, asset.resolution)
             files[name] = classes.astype(asset.data_type)
             continue
         values = _coarsen(bands[BAND_OF.get(name, name)], asset.resolution)
@@ -350,22 +392,25 @@ def _optical_files(
     return files, 100 * float((sky.cloud > 0).mean())
 
 
-def _observe(farm: Farm, dates: int, seed: int) -> Iterator[tuple[Acquisition, Files]]:
+def _observe(
+    farm: Farm, on: GroundOn, schedule: Sequence[Pass], seed: int
+) -> Iterator[tuple[Acquisition, Files]]:
     """Every acquisition with its arrays; each has a random generator of its own."""
-    for k, (time, orbit) in enumerate(passes(dates)):
+    for k, (time, orbit) in enumerate(schedule):
         rng = np.random.default_rng([seed, k, 1])
-        maps = _radar(farm, days_since_start(time), orbit.incidence_angle, rng)
+        maps = _radar(on(days_since_start(time)), orbit.incidence_angle, rng)
         yield sentinel1(time, orbit), {n: v.astype(np.float32) for n, v in maps.items()}
         for n, view in enumerate(SENTINEL2_VIEWS[k % len(SENTINEL2_VIEWS)]):
             at = time + timedelta(days=view.days)
             rng = np.random.default_rng([seed, k, 2, n])
-            files, cloud = _optical_files("sentinel-2-l2a", farm, days_since_start(at), view, rng)
+            files, cloud = _optical_files("sentinel-2-l2a", on(days_since_start(at)), view, rng)
             yield sentinel2(at, view.baseline, cloud), files
         for n, view in enumerate(LANDSAT_VIEWS[k % len(LANDSAT_VIEWS)]):
             at = time + timedelta(days=view.days)
             rng = np.random.default_rng([seed, k, 3, n])
-            files, cloud = _optical_files("landsat-c2-l2", farm, days_since_start(at), view, rng)
-            yield landsat(at, 8 + k // 2 % 2, cloud), files
+            files, cloud = _optical_files("landsat-c2-l2", on(days_since_start(at)), view, rng)
+            satellite = 8 + k // 2 % 2 if at >= LANDSAT_9 else 8
+            yield landsat(at, satellite, cloud), files
     yield elevation(), {"data": _coarsen(farm.elevation, 30).astype(np.float32)}
 
 
@@ -407,38 +452,55 @@ def simulate_scene(
             f"size={size}, dates={dates}, seed={seed} make no scene; "
             "give a size and dates of 1 or more and a seed of 0 or more."
         )
+    farm = make_farm(size, seed)
+    truth = write_scene(folder, farm, farm.on, passes(dates), size=size, seed=seed)
+    return truth.assign(water=truth["water"].isel(time=0, drop=True))
+
+
+def write_scene(
+    folder: str | Path,
+    farm: Farm,
+    on: GroundOn,
+    schedule: Sequence[Pass],
+    *,
+    size: int,
+    seed: int,
+) -> xr.Dataset:
+    """Write what the satellites see of a farm on passes, and return what is true.
+
+    As `simulate_scene`, but the ground of a day is any, and so ``water`` is (time, y, x).
+    """
     folder = Path(folder)
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise StoreExistsError(f"folder {str(folder)!r} is not empty; give another folder.")
-    side = -(-size * PIXEL // COARSEST) * COARSEST // PIXEL  # whole pixels of every size
-    farm = _farm(np.random.default_rng(seed), side)
-    grid = Grid(LEFT, TOP, size * PIXEL, size * PIXEL, EPSG)
-    write_catalog(folder, grid, _observe(farm, dates, seed))
-    return _truth(farm, size, dates).assign_attrs(seed=seed)
+    grid = Grid(*farm.corner, size * PIXEL, size * PIXEL, EPSG)
+    write_catalog(folder, grid, _observe(farm, on, schedule, seed))
+    return _truth(farm, on, size, [time for time, _ in schedule]).assign_attrs(seed=seed)
 
 
-def _truth(farm: Farm, size: int, dates: int) -> xr.Dataset:
+def _truth(farm: Farm, on: GroundOn, size: int, times: Sequence[datetime]) -> xr.Dataset:
     import xarray as xr
 
-    times = [time for time, _ in passes(dates)]
-    days = [days_since_start(time) for time in times]
-    moisture = [np.where(farm.water, np.nan, farm.soil_moisture(t)) for t in days]
+    left, top = farm.corner
+    grounds = [on(days_since_start(time)) for time in times]
+    moisture = [np.where(ground.water, np.nan, ground.soil_moisture) for ground in grounds]
     centres = (np.arange(size) + 0.5) * PIXEL
     dims = ("time", "y", "x")
 
-    def inside(maps: list[Map]) -> NDArray[np.float32]:
-        return np.stack([m[:size, :size] for m in maps]).astype(np.float32)
+    def inside(maps: Sequence[NDArray[Any]], kind: type) -> NDArray[Any]:
+        return np.stack([m[:size, :size] for m in maps]).astype(kind)
 
+    water = inside([ground.water for ground in grounds], np.bool_)
     return xr.Dataset(
         {
-            "soil_moisture": (dims, inside(moisture), VARIABLES["soil_moisture"].attrs),
-            "ndvi": (dims, inside([farm.ndvi(t) for t in days]), {"units": "1"}),
-            "water": (dims[1:], farm.water[:size, :size], {"long_name": "open water"}),
+            "soil_moisture": (dims, inside(moisture, np.float32), VARIABLES["soil_moisture"].attrs),
+            "ndvi": (dims, inside([g.ndvi for g in grounds], np.float32), {"units": "1"}),
+            "water": (dims, water, {"long_name": "open water"}),
         },
         coords={
             "time": np.array([t.replace(tzinfo=None) for t in times], "datetime64[ns]"),
-            "y": ("y", TOP - centres, {"units": "m", "standard_name": "projection_y_coordinate"}),
-            "x": ("x", LEFT + centres, {"units": "m", "standard_name": "projection_x_coordinate"}),
+            "y": ("y", top - centres, {"units": "m", "standard_name": "projection_y_coordinate"}),
+            "x": ("x", left + centres, {"units": "m", "standard_name": "projection_x_coordinate"}),
         },
         attrs={"title": "gssm simulated scene", "crs": f"EPSG:{EPSG}"},
     )
