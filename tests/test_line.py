@@ -2,9 +2,11 @@
 
 import shutil
 
+import dask
 import numpy as np
 import pytest
 import xarray as xr
+from dask._task_spec import convert_legacy_graph
 
 import gssm
 from gssm.errors import GssmWarning, ReadError
@@ -90,6 +92,26 @@ def test_on_a_cluster_the_failure_is_named_in_the_users_session(catalogue):
     ):
         product = compute_and_drain(client)
     assert (product.quality_flag[0] & FAILED == FAILED).all()
+
+
+def test_a_task_is_the_same_in_all_batches_of_a_store(scene, tmp_path):
+    """A scheduler of a cluster may still know it from the batch before, and fails otherwise."""
+    items = gssm.search((3.02, 50.81, 3.033, 50.8183), "2023-06", catalog=scene)
+    lazy = gssm.predict(gssm.open_cube(items, chunks={"y": 25, "x": 100}))
+    batches = []
+
+    def get(graph, keys, **options):
+        tasks = convert_legacy_graph(dict(graph.__dask_graph__()))
+        batches.append({key: task.dependencies for key, task in tasks.items()})
+        return dask.get(graph, keys, **options)
+
+    with dask.config.set(scheduler=get, num_workers=1):
+        gssm.to_zarr(lazy, tmp_path / "sm.zarr")
+    assert len(batches) > 1
+    seen = {}
+    for batch in batches:
+        for key, needs in batch.items():
+            assert seen.setdefault(key, needs) == needs
 
 
 def test_masks_that_cannot_be_read_are_no_clouds(catalogue):

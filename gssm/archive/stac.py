@@ -136,6 +136,7 @@ def _properties(square: Square, row: Row) -> dict[str, Any]:
         "proj:bbox": [float(value) for value in grid.boundingbox.bbox],
         "grid:code": f"MGRS-{square.name}",
         "processing:level": "L3",
+        "processing:software": {"gssm": row.gssm_version} if row.gssm_version else None,
         "processing:lineage": "radar, optical partners and elevation: see gssm:source_items",
         "gssm:source_items": sorted({*row.radar, *row.partners, *row.elevation}),
         "gssm:model_sha256": row.model_sha256,

@@ -313,6 +313,7 @@ def _combined(outcomes: Sequence[Outcome], attrs: Mapping[Any, Any]) -> pd.DataF
     samples = pd.concat([o.samples for o in outcomes if len(o.samples)], ignore_index=True)
     dropped = pd.concat([o.dropped for o in outcomes], ignore_index=True)
     samples.attrs = {
+        "level": "l2",  # of what `gssm.search` finds
         **attrs,
         "failed_stations": sum(outcome.failed is not None for outcome in outcomes),
         "dropped": _counts(outcomes),

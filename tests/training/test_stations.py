@@ -300,6 +300,13 @@ def test_each_acquisition_takes_the_nearest_measurement(scene: Path, samples: pd
         assert row["soil_moisture"] == pytest.approx(expected)
 
 
+def test_samples_can_be_joined_with_others(samples: pd.DataFrame) -> None:
+    """As they come, without a file between."""
+    joined = gssm.concat_samples([samples])
+    assert len(joined) == len(samples)
+    assert joined.attrs["level"] == "l2"
+
+
 def test_a_measurement_that_is_too_far_in_time_serves_nothing(scene: Path) -> None:
     table = build_samples(measured({"field": PLACES["field"]}), scene, max_hours=0.4)
     assert table["time"].tolist() == [SECOND]
