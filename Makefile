@@ -4,7 +4,8 @@ STAMP := .venv/.installed
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve browser test test-slow lint bench bench-history skill chaos notebooks clean
+.PHONY: help demo serve browser test test-slow test-minimal test-newest lint bench bench-history \
+  skill chaos notebooks docs dist clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +43,28 @@ test: lint ## Lint, then run the tests
 test-slow: $(STAMP) ## Run the tests that take minutes
 	$(BIN)/pytest -m slow
 
+# What is old warns of what is new and the other way round, so that warnings are no errors here.
+test-minimal test-newest: export OMP_NUM_THREADS = 1
+OTHER_VERSIONS := -n 2 -o filterwarnings= -W ignore
+
+test-minimal: ## Run the tests with the oldest versions that pyproject.toml allows
+	$(PYTHON) -m venv --clear .venv-minimal
+	@echo '*' > .venv-minimal/.gitignore
+	.venv-minimal/bin/python -m pip install -q torch==2.13.0 -c constraints-minimal.txt
+	.venv-minimal/bin/python -m pip install -q -e ".[dev]" -c constraints-minimal.txt
+	.venv-minimal/bin/pytest $(OTHER_VERSIONS)
+
+test-newest: ## Run the tests with the newest versions of everything
+	$(PYTHON) -m venv --clear .venv-newest
+	@echo '*' > .venv-newest/.gitignore
+	.venv-newest/bin/python -m pip install -q --upgrade --upgrade-strategy eager -e ".[dev]"
+	.venv-newest/bin/pytest $(OTHER_VERSIONS)
+
+dist: $(STAMP) ## Build wheel and source distribution, and try the wheel in an empty environment
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation
+	GSSM_DIST=dist OMP_NUM_THREADS=1 $(BIN)/pytest tests/release -m "slow or not slow"
+
 bench: $(STAMP) ## Run the benchmarks
 	$(BIN)/python benchmarks/run.py
 
@@ -61,7 +84,12 @@ notebooks: $(STAMP) ## Run every notebook; an error in one is fatal
 	$(BIN)/jupytext --to ipynb notebooks/*.py
 	$(BIN)/jupyter-execute --inplace notebooks/*.ipynb
 
+docs: $(STAMP) ## Build the site of the documentation into docs/_build/html, offline
+	$(BIN)/sphinx-build -W --keep-going -q -b html -d docs/_build/doctrees docs docs/_build/html
+	@echo "the site is docs/_build/html/index.html"
+
 clean: ## Remove caches and outputs; keeps .venv
 	rm -rf dist gssm-demo .hypothesis .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 	rm -f notebooks/*.ipynb
+	rm -rf docs/_build docs/_made docs/api
 	find gssm tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
