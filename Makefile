@@ -37,8 +37,9 @@ lint: $(STAMP) ## Check style, types and the direction of imports
 # Dask owns the cores: BLAS and OpenMP get one thread, as in production.
 test test-slow: export OMP_NUM_THREADS = 1
 
+# One process more than cores: some of the tests wait for processes that they kill.
 test: lint ## Lint, then run the tests
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 3
 
 test-slow: $(STAMP) ## Run the tests that take minutes
 	$(BIN)/pytest -m slow

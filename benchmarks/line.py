@@ -140,7 +140,7 @@ def peak_memory() -> float:
 def make_grid(options: argparse.Namespace) -> Any:
     from odc.geo.geobox import GeoBox
 
-    from gssm.simulate import EPSG, LEFT, PIXEL, TOP
+    from gssm.simulate_ground import EPSG, LEFT, PIXEL, TOP
 
     side = options.size * PIXEL
     bounds = (LEFT, TOP - side, LEFT + side, TOP)

@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gssm.errors import RequestError
-from gssm.simulate import (
+from gssm.simulate import Pass, write_scene
+from gssm.simulate_ground import (
     EPSG,
     PIXEL,
     POROSITY,
@@ -30,9 +31,7 @@ from gssm.simulate import (
     Ground,
     GroundOn,
     Mask,
-    Pass,
     make_farm,
-    write_scene,
 )
 from gssm.simulate_items import ORBITS, START, days_since_start, passes
 

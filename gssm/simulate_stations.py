@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from gssm.errors import RequestError, StoreExistsError
-from gssm.simulate import PIXEL
 from gssm.simulate_events import Event, projected, story
+from gssm.simulate_ground import PIXEL
 from gssm.simulate_items import days_since_start
 
 __all__ = ["simulate_stations", "write_ismn"]

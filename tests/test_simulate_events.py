@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from gssm.errors import RequestError, StoreExistsError
 from gssm.physics import normalized_difference
-from gssm.simulate import POROSITY, simulate_scene
+from gssm.simulate import simulate_scene
 from gssm.simulate_events import (
     WETTEST,
     burn,
@@ -31,6 +31,7 @@ from gssm.simulate_events import (
     story,
     wilt,
 )
+from gssm.simulate_ground import POROSITY
 from gssm.simulate_items import START, days_since_start
 
 SIZE = 60

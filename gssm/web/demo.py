@@ -34,7 +34,8 @@ from gssm.archive.true_color_run import fill_true_color
 from gssm.errors import GssmError, ReadError, StoreWriteError
 from gssm.grid import geographic_bounds
 from gssm.percentiles import MIN_COUNT
-from gssm.simulate import EPSG, simulate_scene
+from gssm.simulate import simulate_scene
+from gssm.simulate_ground import EPSG
 
 # Of a demo of another kind, which is made anew.
 REVISION = 1

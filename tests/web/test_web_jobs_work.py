@@ -140,7 +140,7 @@ def test_the_result_says_how_it_was_made_and_has_one_date(tmp_path, place, clien
 
 
 def test_a_place_in_two_squares_is_mapped_in_both(tmp_path, client, monkeypatch):
-    monkeypatch.setattr("gssm.simulate.LEFT", 499_800.0)
+    monkeypatch.setattr("gssm.simulate_ground.LEFT", 499_800.0)
     truth = simulate_scene(tmp_path / "catalogue", size=40, dates=1)
     archive = create_archive(tmp_path / "main", chunk=200)
     write_recipe(archive, Recipe(catalog=str(tmp_path / "catalogue")))
