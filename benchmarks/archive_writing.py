@@ -17,13 +17,14 @@ from s3_here import s3_here
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 
-from gssm import simulate
 from gssm.archive import acquisitions, groups, jobs
 from gssm.archive.jobs import Job, run_job
 from gssm.archive.ledger import Index
 from gssm.archive.plan import plan
 from gssm.archive.repository import Archive, create_archive, read_session
 from gssm.archive.tiles import parse
+from gssm.simulate import simulate_scene
+from gssm.simulate_ground import LEFT, PIXEL, TOP
 
 Line = tuple[str, str, str]
 
@@ -117,7 +118,7 @@ def watched_stages(timer: Callable[[], float] = time.perf_counter) -> Iterator[d
 def whole_chunks(side: int, chunk: int) -> tuple[Index, ...]:
     """Chunks of the square that lie in a scene of so many pixels a side."""
     left, _, _, top = SQUARE.bounds
-    corner = (top - simulate.TOP) / simulate.PIXEL, (simulate.LEFT - left) / simulate.PIXEL
+    corner = (top - TOP) / PIXEL, (LEFT - left) / PIXEL
     spans = [
         range(-int(-first // chunk), int(min(first + side, 10_000)) // chunk) for first in corner
     ]
@@ -126,7 +127,7 @@ def whole_chunks(side: int, chunk: int) -> tuple[Index, ...]:
 
 def simulated_job(folder: Path, archive: Archive, side: int) -> Job:
     """Simulate a scene of one date, and plan its job with the chunks that it covers whole."""
-    simulate.simulate_scene(folder, size=side, dates=1)
+    simulate_scene(folder, size=side, dates=1)
     (job,) = plan(archive, None, "2023-06", catalog=folder, squares=(SQUARE.name,))
     return replace(job, row=replace(job.row, coverage=whole_chunks(side, archive.chunk)))
 
