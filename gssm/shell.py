@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from functools import wraps
 from pathlib import Path
 from threading import Event, Thread, current_thread, main_thread
+from time import sleep
 from typing import Annotated, Any
 
 import typer
@@ -139,9 +140,15 @@ def _ended_by_signals() -> Iterator[None]:
         deadline.end()
         raise KeyboardInterrupt
 
+    def leave() -> None:
+        if received:
+            _exit(128 + received[0])
+
     numbers = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) in _DEFAULTS]
     if current_thread() is not main_thread() or hasattr(sys, "ps1"):
         numbers = []
+    # The last of the exit functions: libraries may wait for their threads for ever after it.
+    atexit.register(leave)
     before = {number: signal.signal(number, end) for number in numbers}
     try:
         yield
@@ -158,9 +165,9 @@ def _leave_soon(code: int) -> None:
     """End the process though threads sit in reads that nothing interrupts.
 
     Python waits for its threads at exit, and GDAL for a server that hangs a minute. Where all
-    have ended in time, Python ends as it always does.
+    have ended in time, Python's exit functions run, and the last of them ends the process.
     """
-    joined, done = Event(), Event()
+    joined = Event()
     atexit.register(joined.set)  # what was registered last is run first
 
     def finish() -> None:
@@ -170,20 +177,24 @@ def _leave_soon(code: int) -> None:
         _stop_waiting_for_pools()
         # Above all, what threads wrote after it had been removed is removed again.
         atexit._run_exitfuncs()
-        done.set()
 
     def leave() -> None:
         if joined.wait(GRACE_SECONDS):
             return
-        done.wait(EXIT_SECONDS)
-        _stop_children()
-        for stream in (sys.stdout, sys.stderr):
-            with suppress(OSError, ValueError):  # nobody reads it any more
-                stream.flush()
-        os._exit(code)
+        sleep(EXIT_SECONDS)
+        _exit(code)
 
     for last in (finish, leave):
         Thread(target=last, daemon=True).start()
+
+
+def _exit(code: int) -> None:
+    """End the process now."""
+    _stop_children()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # nobody reads it any more
+            stream.flush()
+    os._exit(code)
 
 
 def _stop_waiting_for_pools() -> None:

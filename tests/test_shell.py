@@ -34,16 +34,19 @@ def test_a_signal_ends_a_command_whose_server_hangs(
 ) -> None:
     with served(Site(rules=[rule])) as site:
         with_files(site, scene)
-        running = predict(site.url, tmp_path)
-        try:
-            until(lambda: rule.seen > 0, running)
-            until(lambda: bool(list(tmp_path.iterdir())) == has_begun, running)
-            time.sleep(0.3)  # the threads are in their reads
-            begin = time.monotonic()
-            running.send_signal(number)
-            _, said = running.communicate(timeout=SECONDS)
-        finally:
-            running.kill()
+        with predict(site.url, tmp_path) as running:
+            try:
+                until(lambda: rule.seen > 0, running)
+                until(lambda: bool(list(tmp_path.iterdir())) == has_begun, running)
+                time.sleep(0.3)  # the threads are in their reads
+                begin = time.monotonic()
+                running.send_signal(number)
+                _, said = running.communicate(timeout=SECONDS)
+            except subprocess.TimeoutExpired:
+                running.send_signal(signal.SIGABRT)  # upon which it tells where its threads are
+                pytest.fail(running.communicate()[1])
+            finally:
+                running.kill()
         assert running.returncode == code
     assert time.monotonic() - begin < SECONDS
     assert not list(tmp_path.iterdir())
@@ -53,7 +56,7 @@ def test_a_signal_ends_a_command_whose_server_hangs(
 
 def predict(catalog: str, folder: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "gssm.cli", "predict", *PLACE, "--catalog", catalog, "--out", "a"],
+        [sys.executable, "-X", "faulthandler", "-m", "gssm.cli", "predict", *PLACE, "--catalog", catalog, "--out", "a"],
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
