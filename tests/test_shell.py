@@ -56,7 +56,10 @@ def test_a_signal_ends_a_command_whose_server_hangs(
 
 def predict(catalog: str, folder: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-X", "faulthandler", "-m", "gssm.cli", "predict", *PLACE, "--catalog", catalog, "--out", "a"],
+        [
+            *(sys.executable, "-X", "faulthandler", "-m", "gssm.cli", "predict", *PLACE),
+            *("--catalog", catalog, "--out", "a"),
+        ],
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
