@@ -146,6 +146,7 @@ def test_nothing_is_written_after_a_mistake(catalogue, tmp_path, words, code, se
 
 def test_train_then_evaluate(tmp_path, samples_file, monkeypatch):
     monkeypatch.setattr("gssm.training.baselines.TREES", 5)  # beside the scores, in the card
+    monkeypatch.setattr("gssm.training.train.FOLDS", 2)
     bundle, sizes = tmp_path / "bundle", tmp_path / "tuned.json"
     trained = run("train", samples_file, "--out", bundle, "--preset", "tiny")
     assert trained.exit_code == 0, trained.output
@@ -156,6 +157,7 @@ def test_train_then_evaluate(tmp_path, samples_file, monkeypatch):
     assert (tmp_path / "scores.csv").exists()
     # Another takes its place, of tuned sizes; its folds are in need of no processes of their own.
     save_preset(sizes, PRESETS["tiny"])
+    monkeypatch.setattr("gssm.training.train.attachments", lambda *_: {})  # the card, once more
     with ThreadPoolExecutor(1) as pool, dask.config.set(pool=pool):
         again = run("train", samples_file, "--out", bundle, "--preset", sizes, "--overwrite")
     assert again.exit_code == 0, again.output

@@ -32,6 +32,7 @@ from gssm.models.tabnet import TabNetParams
 from gssm.simulate import simulate_scene
 from gssm.training import crossval
 from gssm.training.presets import PRESETS
+from gssm.training.protocols import PROTOCOLS
 from gssm.web.app import create_app
 
 # Seconds; inside of what is tuned, so that a search begins with it.
@@ -146,6 +147,8 @@ def place(shared, request, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setitem(PRESETS, "default", SMALL)
     monkeypatch.setattr("gssm.training.train.FOLDS", 2)
+    for name, protocol in PROTOCOLS.items():
+        monkeypatch.setitem(PROTOCOLS, name, replace(protocol, inner_folds=2))
     monkeypatch.setattr("gssm.training.train.attachments", lambda *_: {})  # the card
     monkeypatch.setattr("gssm.training.train.out_of_fold", held_out)
     monkeypatch.setitem(gssm.cross_validate.__kwdefaults__, "folds", 2)
