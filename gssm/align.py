@@ -52,7 +52,9 @@ def open_cube(
         What `gssm.search` returned, or any pystac items or item dictionaries.
     bbox
         West, south, east, north in degrees (across the 180th meridian west > east);
-        the searched box by default.
+        the searched box by default. Slope and aspect are taken over 30 m to either side,
+        and over less within 30 m of the edge: give a box that much larger than your
+        field, and clip the product, not the cube.
     grid
         An odc-geo ``GeoBox`` (projected, metres) to use instead of bbox and resolution.
     resolution

@@ -96,6 +96,14 @@ def check_datetime(datetime: Any) -> DateRange:
     return start, end
 
 
+def span(dates: DateRange) -> str:
+    """Return ``"2018-05-01/2018-09-30"``, with clock times where days are not whole."""
+    start, end = dates
+    is_whole = start == start.normalize() and end.ceil("s") == end.normalize() + pd.Timedelta("1D")
+    how = "%Y-%m-%d" if is_whole else "%Y-%m-%dT%H:%M"
+    return f"{start:{how}}/{end:{how}}"
+
+
 def check_percent(name: str, value: float) -> None:
     """Refuse what is not a percentage."""
     if not isinstance(value, (int, float)) or not 0 <= value <= 100:

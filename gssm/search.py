@@ -32,6 +32,7 @@ from gssm.request import (
     check_percent,
     check_window,
     sides_of_180,
+    span,
 )
 
 if TYPE_CHECKING:
@@ -61,8 +62,9 @@ def search(
         West, south, east, north in degrees; at most 5 degrees wide.
     datetime
         ``"2018-05-01/2018-09-30"``, a day, a month, or a pair of dates (UTC, both
-        ends included). It dates the radar; optical partners are searched beyond it
-        by the window, elevation without dates.
+        ends included; a ``Timestamp`` or ``datetime`` is an instant, not a day). It dates
+        the radar; optical partners are searched beyond it by the window, elevation
+        without dates.
     catalog
         ``"planetary-computer"``, ``"earth-search"``, ``"cdse"``, ``"usgs"`` (Landsat alone),
         the URL of a STAC API, the path of a folder of ItemCollections, a record of one's own
@@ -117,8 +119,8 @@ def search(
         where = ", ".join(redacted(record.url) for record in records)
         degrees = ", ".join(f"{round(value, 6)}" for value in box)
         raise EmptySearchError(
-            f"no Sentinel-1 item in {where} over bbox ({degrees}) in {dates[0]:%Y-%m-%d}/"
-            f"{dates[1]:%Y-%m-%d}; widen the dates, move the box (west, south, "
+            f"no Sentinel-1 item in {where} over bbox ({degrees}) in {span(dates)}; "
+            f"widen the dates, move the box (west, south, "
             "east, north), or try another catalogue."
         )
     extra = {"gssm:bbox": list(box), "gssm:max_cloud_cover": max_cloud_cover}

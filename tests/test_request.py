@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from gssm.errors import RequestError
-from gssm.request import check_bbox, check_datetime, check_window, sides_of_180
+from gssm.request import check_bbox, check_datetime, check_window, sides_of_180, span
 
 NAN, INF = float("nan"), float("inf")
 
@@ -110,6 +110,19 @@ def test_bbox_of_five_degrees_is_the_widest() -> None:
 )
 def test_datetime_counts_whole_days_in_utc(datetime: Any, start: str, end: str) -> None:
     assert check_datetime(datetime) == (pd.Timestamp(start), pd.Timestamp(end))
+
+
+@pytest.mark.parametrize(
+    ("datetime", "said"),
+    [
+        ("2023-06", "2023-06-01/2023-06-30"),
+        ("2023-06-20", "2023-06-20/2023-06-20"),
+        ("2023-06-20T17:40", "2023-06-20T17:40/2023-06-20T17:40"),
+        (("2023-06-03", pd.Timestamp("2023-06-27")), "2023-06-03T00:00/2023-06-27T00:00"),
+    ],
+)
+def test_a_span_says_the_clock_where_days_are_not_whole(datetime, said):
+    assert span(check_datetime(datetime)) == said
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gssm.training.weights import ensemble_weights, simplex_weights
@@ -33,6 +33,7 @@ def test_many_stations_settle_the_weights_and_few_do_not() -> None:
     assert 0.3 < unsettled["a"] < 0.7
 
 
+@settings(max_examples=30)  # each solves hundreds of small problems
 @given(st.integers(1, 4), st.integers(1, 30), st.integers(0, 2**32 - 1))
 def test_any_weights_lie_on_the_simplex_and_repeat(members: int, rows: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
