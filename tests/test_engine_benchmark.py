@@ -19,6 +19,7 @@ def engine(monkeypatch):
     return module
 
 
+@pytest.mark.slow
 def test_every_line_has_a_figure_and_gssm_scores_what_the_libraries_do(engine):
     features, _ = engine.training_rows(None)
     assert features.shape == (300, len(engine.SPEC.features))

@@ -12,6 +12,7 @@ from gssm.training.presets import PRESETS
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
+@pytest.mark.slow
 def test_every_size_has_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(BENCHMARKS)
     pareto = importlib.import_module("pareto")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from gssm.deadline import go_on
-from gssm.errors import StoreWriteError
+from gssm.errors import GssmError, StoreWriteError
 
 # Of distributed, whose calls have no types.
 Client = Any
@@ -22,6 +22,8 @@ PER_THREAD = 2
 SIZE_SECONDS = 5.0
 # Seconds that a cluster may be without any worker, and after which one looks up from waiting.
 ALONE_SECONDS, WAIT_SECONDS = 300.0, 0.2
+# Characters of what is told of a failure.
+LONGEST_REASON = 500
 
 
 @dataclass
@@ -139,3 +141,13 @@ class Flight(Generic[T]):
             f"the cluster was lost after {self.told()}, which stay; start it again and run the "
             "same command, which goes on from there."
         )
+
+
+def reason(error: BaseException | None) -> str:
+    """Say in one line why a job failed; only gssm's own errors say what to do."""
+    from distributed import KilledWorker
+
+    if isinstance(error, KilledWorker):
+        return "it ended the workers that took it, one after the other: more memory may help"
+    text = " ".join(str(error).split())[:LONGEST_REASON]
+    return text if isinstance(error, GssmError) else f"{type(error).__name__}: {text}"

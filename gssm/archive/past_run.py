@@ -11,7 +11,7 @@ from typing import Any
 from shapely.geometry.base import BaseGeometry
 
 from gssm.addresses import Network, reach, reached
-from gssm.archive.flight import Client, Flight
+from gssm.archive.flight import Client, Flight, reason
 from gssm.archive.ledger import Index
 from gssm.archive.passes import Images
 from gssm.archive.past import past_computed, write_past
@@ -19,7 +19,6 @@ from gssm.archive.plan import find_items
 from gssm.archive.recipe import Recipe
 from gssm.archive.repository import Archive
 from gssm.archive.tiles import chunks_over, parse, squares_over
-from gssm.errors import GssmError
 from gssm.models.bundle import resolve
 from gssm.request import check_window
 
@@ -111,9 +110,7 @@ def _counted(summary: PastSummary, job: PastJob, error: BaseException | None) ->
     """Return the summary with what became of a job."""
     if error is None:
         return replace(summary, done=summary.done + 1)
-    text = " ".join(str(error).split())
-    cause = text if isinstance(error, GssmError) else f"{type(error).__name__}: {text}"
-    return replace(summary, failed=(*summary.failed, f"{job.square} {job.index}: {cause}"))
+    return replace(summary, failed=(*summary.failed, f"{job.square} {job.index}: {reason(error)}"))
 
 
 def _work(archive: Archive, job: PastJob, networks: frozenset[Network]) -> int:

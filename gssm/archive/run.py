@@ -10,14 +10,14 @@ from dataclasses import dataclass, field, replace
 
 from gssm.addresses import Network, reach, reached
 from gssm.archive.acquisitions import read_rows, record_open, sort_square
-from gssm.archive.flight import Client, Flight
+from gssm.archive.flight import Client, Flight, reason
 from gssm.archive.jobs import Job, run_job
 from gssm.archive.ledger import Row
 from gssm.archive.plan import Note, Step
 from gssm.archive.repository import Archive
 from gssm.archive.settle import settle
 from gssm.archive.tiles import parse
-from gssm.errors import GssmError, ReadError
+from gssm.errors import ReadError
 
 Work = Callable[[Archive, Job], Row]
 Report = Callable[["Summary"], None]
@@ -27,7 +27,6 @@ ROWS_TOGETHER = 50
 RECORD_SECONDS = 60.0
 # Where so many jobs fail one after the other, the next will fail too.
 MOST_FAILURES = 50
-LONGEST_REASON = 500
 
 
 @dataclass
@@ -250,7 +249,7 @@ def _note(state: _State, note: Note) -> None:
 def _close(state: _State, job: Job, row: Row | None, error: BaseException | None) -> None:
     """Count what came back, and keep what the ledger must know of it."""
     if row is None:
-        row = replace(job.row, status="failed", reason=_reason(error))
+        row = replace(job.row, status="failed", reason=reason(error))
     if row.status == "done":
         state.summary.done += 1
         state.summary.valued += row.valued
@@ -270,16 +269,6 @@ def _close(state: _State, job: Job, row: Row | None, error: BaseException | None
             f"{state.in_a_row} acquisitions failed one after the other, the last because "
             f"{row.reason}; what was written stays: mend the cause and run the same command again."
         )
-
-
-def _reason(error: BaseException | None) -> str:
-    """Say in one line why a job failed; only gssm's own errors say what to do."""
-    from distributed import KilledWorker
-
-    if isinstance(error, KilledWorker):
-        return "it ended the workers that took it, one after the other: more memory may help"
-    text = " ".join(str(error).split())[:LONGEST_REASON]
-    return text if isinstance(error, GssmError) else f"{type(error).__name__}: {text}"
 
 
 def _written(state: _State) -> list[str]:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from gssm.addresses import Network, reach, reached
 from gssm.archive.acquisitions import read_rows, squares_of
-from gssm.archive.flight import Client, Flight
+from gssm.archive.flight import Client, Flight, reason
 from gssm.archive.ledger import Index
 from gssm.archive.passes import Images
 from gssm.archive.plan import find_items
@@ -27,7 +27,6 @@ from gssm.archive.true_color import (
 )
 from gssm.archive.true_color_overviews import write_overviews
 from gssm.describe import Observation
-from gssm.errors import GssmError
 from gssm.pairing import observations
 from gssm.request import check_datetime
 
@@ -186,10 +185,8 @@ def _counted(
 ) -> TrueColorSummary:
     """Return the summary with what became of a job."""
     if error is not None:
-        text = " ".join(str(error).split())
-        cause = text if isinstance(error, GssmError) else f"{type(error).__name__}: {text}"
         what = f"chunk {job.index}" if job.index is not None else "overviews"
-        return replace(summary, failed=(*summary.failed, f"{job.square} {what}: {cause}"))
+        return replace(summary, failed=(*summary.failed, f"{job.square} {what}: {reason(error)}"))
     if job.index is None:
         return replace(summary, squares=summary.squares + bool(written))
     if not written:  # by another run, meanwhile

@@ -338,29 +338,6 @@ def test_a_forked_process_is_told_and_does_not_hang(archive):
     child.join()
 
 
-def _write_days(url, days, orbit):
-    archive = find_archive(url)
-    for day in days:
-        write(archive, row_of(day, relative_orbit=orbit))
-
-
-def test_two_writers_of_one_square_lose_nothing(archive):
-    context = get_context("spawn")
-    writers = [
-        context.Process(target=_write_days, args=(archive.url, range(n, 8, 2), 30 + n))
-        for n in range(2)
-    ]
-    for writer in writers:
-        writer.start()
-    for writer in writers:
-        writer.join()
-        assert writer.exitcode == 0
-    rows = [row_of(day, relative_orbit=30 + day % 2) for day in range(8)]
-    sort_square(archive, SQUARE)
-    assert_holds(archive, rows)
-    assert len(read_rows(archive, SQUARE)) == 8
-
-
 class ArchiveMachine(RuleBasedStateMachine):
     """Append, replace, resume, sort and read in any order: as a dict of rows says."""
 

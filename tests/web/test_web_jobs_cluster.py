@@ -142,6 +142,7 @@ def processes(port):
             process.wait()
 
 
+@pytest.mark.slow  # four processes of Dask, each of which imports all there is
 def test_a_scheduler_that_is_killed_fails_the_job_and_the_next_finds_another(place, tmp_path):
     port = free_port()
     with registry(place, tmp_path, Workers(f"tcp://127.0.0.1:{port}")) as jobs:
