@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 import xarray as xr
 
 if TYPE_CHECKING:
+    from datetime import date
+
+    import numpy as np
     from matplotlib.axes import Axes
 
     from gssm.models.ensemble import Model
@@ -49,7 +52,9 @@ class GssmAccessor:
 
         to_zarr(self._dataset, store, overwrite=overwrite, max_failed=max_failed)
 
-    def plot(self, variable: str = "soil_moisture", *, time: int = 0) -> Axes:
+    def plot(
+        self, variable: str = "soil_moisture", *, time: int | str | date | np.datetime64 = 0
+    ) -> Axes:
         """See `gssm.plot.plot_map`."""
         from gssm.plot import plot_map
 

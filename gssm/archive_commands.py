@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -13,6 +13,7 @@ import typer
 from gssm import errors
 from gssm.archive_tables import (
     print_estimate,
+    print_recipe,
     print_summary,
     print_totals,
     rows_table,
@@ -126,8 +127,9 @@ def build(
     if shape is None and not names:
         raise errors.RequestError("no area was given; say what to map with --aoi or --squares.")
     added = Recipe(area=_written(shape), squares=() if shape is not None else names)
-    place, recipe = _opened(archive, added, options, how, chunk)
-    _perform(place, [Round(shape, datetime, names)], recipe, how, chunk)
+    place, recipe = _opened(archive, added, options)
+    keep = partial(_kept, place, archive, recipe, chunk)
+    _perform(place, [Round(shape, datetime, names)], recipe, how, chunk, keep)
 
 
 @archive_app.command()
@@ -170,8 +172,9 @@ def backfill(
     rounds = list(backfill_rounds(areas, since, _last(until), order))
     options = dict(catalog=catalog, model=model)
     added = Recipe(area=_written(_area(priority)))
-    place, recipe = _opened(archive, added, options, how, chunk)
-    _perform(place, rounds, recipe, how, chunk)
+    place, recipe = _opened(archive, added, options)
+    keep = partial(_kept, place, archive, recipe, chunk)
+    _perform(place, rounds, recipe, how, chunk, keep)
 
 
 @app.command()
@@ -218,6 +221,7 @@ def status(
 
     from gssm.archive.acquisitions import read_rows, squares_of
     from gssm.archive.ledger import as_frame
+    from gssm.archive.recipe import read_recipe
     from gssm.archive.repository import find_archive
     from gssm.archive.tiles import parse
 
@@ -236,6 +240,7 @@ def status(
         table = table[table["status"] == state]
     out.print(rows_table(table) if square or state else squares_table(table))
     print_totals(table)
+    print_recipe(read_recipe(place))
     if csv is not None:
         save_new(csv, lambda file: table.to_csv(file, index=False))
 
@@ -273,26 +278,30 @@ def _names(squares: str) -> tuple[str, ...]:
     return tuple(parse(name).name for name in squares.replace(",", " ").split())
 
 
-def _opened(
-    url: str, added: Recipe, options: dict[str, Any], how: _How, chunk: int
-) -> tuple[Archive | None, Recipe]:
-    """Open or make an archive, and keep in it how it is made; a dry run does neither."""
+def _opened(url: str, added: Recipe, options: dict[str, Any]) -> tuple[Archive | None, Recipe]:
+    """Find an archive, if there is one, and how a run makes it; nothing is written."""
     from gssm.archive.plan import refuse_unservable
-    from gssm.archive.recipe import Recipe, extended, read_recipe, stated, write_recipe
-    from gssm.archive.repository import archive_exists, create_archive, find_archive
+    from gssm.archive.recipe import Recipe, read_recipe, stated
+    from gssm.archive.repository import archive_exists, find_archive
 
-    is_there = archive_exists(url)
-    archive = find_archive(url) if is_there else None
+    archive = find_archive(url) if archive_exists(url) else None
     old = read_recipe(archive) if archive is not None else None
     recipe = stated(old or Recipe(), options)
     refuse_unservable(recipe.settings(), recipe.max_cloud_cover)
-    recipe = extended(old, replace(recipe, area=added.area, squares=added.squares))
-    if how.dry_run:
-        return archive, recipe
+    return archive, replace(recipe, area=added.area, squares=added.squares)
+
+
+def _kept(archive: Archive | None, url: str, recipe: Recipe, chunk: int) -> Archive:
+    """Make an archive that is not there yet, and keep in it how it is made."""
+    from gssm.archive.recipe import extended, read_recipe, write_recipe
+    from gssm.archive.repository import create_archive
+
     archive = archive or create_archive(url, chunk=chunk)
-    _tell_changes(old, recipe)
-    write_recipe(archive, recipe)
-    return archive, recipe
+    old = read_recipe(archive)  # again: while this one was planned, another may have begun
+    whole = extended(old, recipe)
+    _tell_changes(old, whole)
+    write_recipe(archive, whole)
+    return archive
 
 
 def _tell_changes(old: Recipe | None, new: Recipe) -> None:
@@ -307,15 +316,25 @@ def _tell_changes(old: Recipe | None, new: Recipe) -> None:
 
 
 def _perform(
-    archive: Archive | None, rounds: list[Round], recipe: Recipe, how: _How, chunk: int = 1000
+    archive: Archive | None,
+    rounds: list[Round],
+    recipe: Recipe,
+    how: _How,
+    chunk: int = 1000,
+    keep: Callable[[], Archive] | None = None,
 ) -> None:
-    """Plan rounds and run what they come to, or say what it would be."""
+    """Plan rounds and run what they come to, or say what it would be.
+
+    What is new has a `keep`, which writes how the archive is made: not before the catalogue has
+    shown an acquisition there, since every update will look where the recipe says.
+    """
     from gssm.archive.clusters import cluster_when_used
     from gssm.archive.costs import estimate
     from gssm.archive.flight import PER_THREAD
+    from gssm.archive.onset import begin, refusal
     from gssm.archive.plan import steps
     from gssm.archive.rounds import rounds_size
-    from gssm.archive.run import run
+    from gssm.archive.run import Summary, run
 
     planned = partial(
         steps,
@@ -329,16 +348,28 @@ def _perform(
     total = rounds_size(rounds)
     if how.dry_run:
         with err.status("planning"):
-            whole = estimate(planned(), archive.chunk if archive else chunk, recipe.model)
+            notes, found = begin(planned())
+            side = archive.chunk if archive else chunk
+            whole = estimate(found or iter(notes), side, recipe.model)
+        if found is None and keep and not whole.unplanned:
+            raise refusal(rounds, recipe.catalog)
         print_estimate(whole, how.rate)
         _raise_unplanned(whole.unplanned, whole.reason)
         return
-    assert archive is not None
     # Where nothing is to be done, no process is started for it.
     used = cluster_when_used(how.scheduler, how.workers)
     with used as (client, threads), shown(total) as report:
-        found = planned(abreast=PER_THREAD * threads)
-        summary = run(archive, found, client, budget=how.budget, report=report)
+        notes, found = begin(planned(abreast=PER_THREAD * threads))
+        failed = [note.reason for note in notes if note.kind == "unplanned"]
+        if found is None and keep:
+            if not failed:
+                raise refusal(rounds, recipe.catalog)
+            summary = Summary(months=len(notes), unplanned=failed)
+        else:
+            place = keep() if keep else archive
+            assert place is not None
+            found = found or iter(notes)
+            summary = run(place, found, client, budget=how.budget, report=report)
     print_summary(summary)
     _raise_failures(summary)
 

@@ -7,21 +7,25 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.table import Column, Table
 
-from gssm.shell import err, out
+from gssm.shell import err, orbit_label, out
 
 if TYPE_CHECKING:
     from gssm.archive.costs import Estimate
+    from gssm.archive.recipe import Recipe
     from gssm.archive.run import Report, Summary
 
 
 def rows_table(table: Any) -> Table:
     """Lay out acquisitions, a line each."""
-    shown = Table("square", "time (UTC)", "platform", "orbit", "status", "valued", "reason")
+    shown = Table(
+        *(Column(name, no_wrap=True) for name in ("square", "time (UTC)")),
+        *("platform", "orbit", "status", "valued", "reason"),
+    )
     for row in table.itertuples():
         name = f"{row.status} (provisional)" if row.provisional else row.status
-        orbit = f"{row.relative_orbit} {row.orbit_state[:4]}"
+        orbit = orbit_label(row.relative_orbit, row.orbit_state)
         moment = f"{row.time:%Y-%m-%d %H:%M}"
         shown.add_row(row.square, moment, row.platform, orbit, name, f"{row.valued:,}", row.reason)
     return shown
@@ -29,8 +33,13 @@ def rows_table(table: Any) -> Table:
 
 def squares_table(table: Any) -> Table:
     """Lay out squares, a line each."""
-    columns = ("square", "dates", "first", "last", "provisional", "skipped", "failed", "valued")
-    shown = Table(*columns)
+    # In 80 columns the words of the head give way, never a date or a number.
+    whole, kinds = ("square", "dates", "first", "last"), ("provisional", "skipped", "failed")
+    shown = Table(
+        *(Column(name, no_wrap=True) for name in whole),
+        *(Column(name, overflow="fold") for name in kinds),
+        Column("valued", no_wrap=True),
+    )
     for name, rows in table.groupby("square"):
         done = rows[rows["status"] == "done"]
         first, last = (
@@ -53,6 +62,22 @@ def print_totals(table: Any) -> None:
     out.print(
         f"{table['square'].nunique()} squares: {said}; {int(table['provisional'].sum())} "
         f"provisional; {int(table['valued'].sum()):,} pixels with a value",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def print_recipe(recipe: Recipe | None) -> None:
+    """Print where an archive is made from and of which places, if it says so."""
+    from gssm.archive.onset import shown_area
+    from gssm.network import redacted
+
+    if recipe is None:
+        return
+    area = [] if recipe.shape is None else [shown_area(recipe.shape)]
+    whole = [f"squares {', '.join(recipe.squares)}"] if recipe.squares else []
+    out.print(
+        f"catalogue {redacted(recipe.catalog)}; {' and '.join([*area, *whole]) or 'no area'}",
         highlight=False,
         soft_wrap=True,
     )

@@ -57,29 +57,34 @@ def map_kernel(
     -------
     numpy.ndarray or dask.array.Array
     """
-    if template.chunks is None and any(array.chunks is not None for array in arrays):
-        template = template.chunk()
-    full = [_full_rank(array, template) for array in arrays]
-    if template.chunks is None:
+    # Without what lies beside the values, such as the orbits: it may be cut in another way,
+    # and xarray computes lazy words to cut them.
+    values = [array.variable.to_base_variable() for array in arrays]
+    like = template.variable.to_base_variable()
+    if like.chunks is None and any(array.chunks is not None for array in values):
+        like = like.chunk()
+    full = [_full_rank(array, like) for array in values]
+    if like.chunks is None:
         return kernel(*(array.values for array in full), **options)
-    leading = {} if outputs is None else {"new_axis": 0, "chunks": ((outputs,), *template.chunks)}
+    leading = {} if outputs is None else {"new_axis": 0, "chunks": ((outputs,), *like.chunks)}
     return da.map_blocks(
         kernel,
         *(array.data for array in full),
         dtype=dtype,
-        meta=np.empty((0,) * (template.ndim + (outputs is not None)), dtype),
+        meta=np.empty((0,) * (like.ndim + (outputs is not None)), dtype),
         **leading,
         **options,
     )
 
 
-def _full_rank(array: xr.DataArray, template: xr.DataArray) -> xr.DataArray:
+def _full_rank(array: xr.Variable, like: xr.Variable) -> xr.Variable:
     """Give an array every dimension of the template, of length 1 where it has none."""
-    if array.dims == template.dims and array.chunks == template.chunks:
+    if array.dims == like.dims and array.chunks == like.chunks:
         return array
-    missing = [d for d in template.dims if d not in array.dims]
-    full = array.expand_dims(missing).transpose(*template.dims)
-    if template.chunks is None:
+    full: xr.Variable = array.set_dims(like.dims)
+    if like.chunks is None:
         return full
     # A numpy array beside Dask arrays is cut like the template.
-    return full.chunk({d: c for d, c in template.chunksizes.items() if full.sizes[d] > 1})
+    sizes = {d: c for d, c in like.chunksizes.items() if full.sizes[d] > 1}
+    cut: xr.Variable = full.chunk(sizes)
+    return cut

@@ -30,6 +30,7 @@ from gssm.shell import (
     Window,
     app,
     frame_table,
+    orbit_label,
     out,
     progress,
     save_new,
@@ -328,7 +329,7 @@ def _matchup_table(table: Any) -> Table:
     for time, row in table.iterrows():
         shown.add_row(
             f"{time:%Y-%m-%d %H:%M}",
-            f"{row['relative_orbit']} {row['orbit_state'][:4]}",
+            orbit_label(row["relative_orbit"], row["orbit_state"]),
             ", ".join(f"{d:+.1f}" for d in row["sentinel2_offset_days"]),
             ", ".join(f"{d:+.1f}" for d in row["landsat_offset_days"]),
             f"{row['sentinel2_usable']:.0%}" if "sentinel2_usable" in row else "",

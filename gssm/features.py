@@ -171,7 +171,7 @@ def _of_aspect(function: Callable[[Any], Any]) -> Rule:
 def _geographic(index: int) -> Rule:
     def make(cube: xr.Dataset, _: WaterCloud) -> xr.DataArray:
         y, x = xr.broadcast(cube["y"], cube["x"])
-        chunks = {k: v for k, v in cube["vv"].chunksizes.items() if k in ("y", "x")}
+        chunks = {k: v for k, v in cube["vv"].variable.chunksizes.items() if k in ("y", "x")}
         result: xr.DataArray = xr.apply_ufunc(
             _to_geographic,
             x.chunk(chunks) if chunks else x,

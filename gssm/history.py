@@ -204,7 +204,7 @@ def with_history(cube: xr.Dataset, references: xr.Dataset) -> xr.Dataset:
     _check_crs(cube, references)
     taken = references[names].isel({d: _places(cube, references, d) for d in ("y", "x")})
     taken = taken.transpose("y", "x")
-    layouts = (array.chunksizes for array in cube.values())
+    layouts = (array.variable.chunksizes for array in cube.values())
     layout = next((sizes for sizes in layouts if {"y", "x"} <= set(sizes)), None)
     if layout and taken.chunks:
         # A store has small chunks, and Dask would cut the whole cube to them.

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from gssm import quality
@@ -58,7 +61,7 @@ def plot_map(
     dataset: xr.Dataset,
     variable: str = "soil_moisture",
     *,
-    time: int = 0,
+    time: int | str | date | np.datetime64 = 0,
     ax: Axes | None = None,
     legend: bool = True,
 ) -> Axes:
@@ -71,19 +74,30 @@ def plot_map(
     variable
         Name of the variable; soil moisture gets its own ten classes.
     time
-        Position along ``time``.
+        Position along ``time``, from the end if negative; or a moment (UTC), of which the
+        nearest acquisition is drawn. Not read where there is one time only.
     ax
         Axes to draw on; new ones by default.
     legend
         Draw the colour bar.
+
+    Raises
+    ------
+    CubeError
+        There is no such variable or time, or what is left is no map ``(y, x)``.
     """
     import matplotlib.pyplot as plt
 
     if variable not in dataset:
         names = ", ".join(map(str, dataset))
         raise CubeError(f"there is no variable {variable!r} to draw; choose one of {names}.")
-    array = dataset[variable]
-    array = array.isel(time=time) if "time" in array.dims else array
+    array = _at(dataset[variable], time)
+    if set(array.dims) != {"y", "x"} or not array.size:
+        raise CubeError(
+            f"variable {variable!r} has the sizes {dict(dataset[variable].sizes)}, which make no "
+            "map; give ('time', 'y', 'x') or ('y', 'x')."
+        )
+    array = array.transpose("y", "x")
     ax = ax or plt.subplots(figsize=(6, 5), layout="constrained")[1]
     ax.set_facecolor(NO_VALUE_COLOUR)
     style: dict[str, Any] = {}
@@ -91,18 +105,51 @@ def plot_map(
         style["cmap"], style["norm"] = soil_moisture_colours()
     image = ax.imshow(array.values, extent=_extent(array), interpolation="nearest", **style)
     if "quality_flag" in dataset and variable.startswith("soil_moisture"):
-        _draw_water(ax, dataset["quality_flag"].isel(time=time))
+        _draw_water(ax, _at(dataset["quality_flag"], time))
     if legend:
-        units = array.attrs.get("units", "")
-        ax.figure.colorbar(image, ax=ax, label=f"{variable.replace('_', ' ')} [{units}]")
+        units = f" [{array.attrs['units']}]" if "units" in array.attrs else ""
+        ax.figure.colorbar(image, ax=ax, label=variable.replace("_", " ") + units)
     ax.set(title=_title(array), xlabel="easting [m]", ylabel="northing [m]")
     ax.ticklabel_format(useOffset=False, style="plain")
     return ax
 
 
+def _at(array: xr.DataArray, time: Any) -> xr.DataArray:
+    """Return one time of an array, by position or nearest to a moment."""
+    if "time" not in array.dims:
+        return array
+    size = array.sizes["time"]
+    position = int(time) if isinstance(time, (int, np.integer)) else _nearest(array, time)
+    if not -size <= position < size:
+        raise CubeError(
+            f"there is no time {time!r} to draw, of {size} that there are; give a position, from "
+            "0, or a moment such as '2023-06-15'."
+        )
+    return array.isel(time=position)
+
+
+def _nearest(array: xr.DataArray, time: Any) -> int:
+    times = array["time"].values
+    moment: Any = pd.NaT
+    if isinstance(time, (str, date, np.datetime64)):
+        with contextlib.suppress(ValueError):  # pandas reads "June" as one of this year
+            moment = pd.to_datetime(time, format="ISO8601")
+    if pd.isna(moment) or times.dtype.kind != "M" or not times.size:
+        raise CubeError(
+            f"there is no time {time!r} to draw; give a position, such as 0, or a moment, such as "
+            "'2023-06-15', of a dataset with times."
+        )
+    moment = moment if moment.tzinfo is None else moment.tz_convert(None)
+    return int(np.abs(times - moment.to_datetime64()).argmin())
+
+
 def _draw_water(ax: Axes, flags: xr.DataArray) -> None:
+    # A mean of flags, or flags with gaps, are no bits; nor are those of other dimensions these.
+    if flags.dtype.kind not in "iu" or set(flags.dims) != {"y", "x"}:
+        return
     from matplotlib.colors import ListedColormap
 
+    flags = flags.transpose("y", "x")
     water = (flags.values & quality.BY_MEANING["water"].mask) != 0
     if water.any():
         layer = np.ma.masked_where(~water, np.ones(water.shape))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +13,10 @@ import xarray as xr
 
 from gssm import quality, schema
 from gssm.blocks import elementwise, map_kernel
+from gssm.catalogs import ASSETS, OPTICAL_ROLES
 from gssm.correct import linear_power
-from gssm.errors import CubeError
-from gssm.features import build_features
+from gssm.errors import CubeError, GssmWarning
+from gssm.features import RULES, build_features
 from gssm.memory import refuse_large_chunks
 from gssm.models.bundle import ModelRef, resolve
 from gssm.models.ensemble import OF_THE_PAST, TARGET, UNCERTAINTY
@@ -72,6 +75,11 @@ def predict(
         The model bundle is damaged or unknown.
     RequestError
         Chunks are larger than the workers of the active cluster can hold.
+
+    Warns
+    -----
+    GssmWarning
+        A band that the model reads is not in the cube, though others of its sensor are.
     """
     ref = resolve(model)
     loaded = ref.load()
@@ -80,6 +88,7 @@ def predict(
     schema.check(cube, (*schema.BACKSCATTER, *angle))
     schema.check_layout(cube)
     _check_references(cube, loaded)
+    _warn_of_absent(cube, loaded.spec)
     cube = cube.transpose("time", "y", "x", ...) if "time" in cube.dims else cube
     features = build_features(cube, loaded.spec, loaded.water_cloud)
     flags = quality.quality_flag(cube, loaded.water_cloud)
@@ -123,6 +132,40 @@ def _check_references(cube: xr.Dataset, model: Model) -> None:
                 f"model's are {json.dumps(ours.to_dict())}; make the references anew with "
                 "gssm.history(items, water_cloud=model.water_cloud)."
             )
+
+
+def _warn_of_absent(cube: xr.Dataset, spec: schema.FeatureSpec) -> None:
+    """Tell of bands that the model reads and the cube lacks beside others of their sensor.
+
+    `gssm.open_cube` makes them all, with NaN where there is none: one that is not there has
+    another name, or was left behind. Without anything of a sensor, the flags say enough.
+    """
+    wanted = set(_not_there(cube, spec))
+    for role in OPTICAL_ROLES:
+        absent = [name for name in ASSETS[role] if name in wanted]
+        prefix = absent[0].split("_")[0] if absent else ""
+        own = (*ASSETS[role], f"{prefix}_age", f"{prefix}_mask")
+        others = [name for name in own if name in cube]
+        if absent and others:
+            more = f" and {len(absent) - NAMED} more" if len(absent) > NAMED else ""
+            warnings.warn(
+                f"the cube has {others[0]} and no {', '.join(absent[:NAMED])}{more}, taken as "
+                "missing everywhere; if the cube has it by another name, rename it.",
+                GssmWarning,
+                stacklevel=3,
+            )
+
+
+# Bands that a warning names before it counts.
+NAMED = 3
+
+
+def _not_there(cube: xr.Dataset, spec: schema.FeatureSpec) -> Iterator[str]:
+    """Names of what the cube lacks of a feature that it neither has nor makes."""
+    for name in spec.features:
+        ways = [rule.needs for rule in RULES.get(name, ())] or [(name,)]
+        if name not in cube and not any(all(n in cube for n in needs) for needs in ways):
+            yield from (n for n in ways[0] if n not in cube)
 
 
 def score_block(

@@ -9,7 +9,7 @@ import typer
 
 from gssm import errors
 from gssm.archive_commands import Areas, Place, Scheduler, Squares, Workers, archive_app
-from gssm.shell import app, err, out, sentences
+from gssm.shell import POINT_WORDS, BboxOption, app, err, out, sentences
 
 Dates = Annotated[
     str, typer.Option("--datetime", help="2018-05-01/2018-09-30, a day or a month (UTC).")
@@ -25,16 +25,21 @@ VersionOption = Annotated[
 def export(
     archive: Place,
     destination: Annotated[
-        Path, typer.Option("--out", help="File or folder; .tif, .nc, .csv or .zarr tells how.")
+        Path,
+        typer.Option(
+            "--out",
+            help="File; .tif, .nc, .csv or .zarr tells how (.tif: one date and one variable, with "
+            "--variables soil_moisture). Or, with --format cog, a folder of many.",
+        ),
     ],
-    bbox: Annotated[
-        tuple[str, str, str, str], typer.Option(help="West, south, east, north in degrees.")
-    ],
+    bbox: BboxOption,
     datetime: Dates = "",
     form: Annotated[
         str, typer.Option("--format", help="cog, netcdf, csv or zarr, whatever the name.")
     ] = "",
-    variables: Annotated[str, typer.Option(help="Comma separated; by default all.")] = "",
+    variables: Annotated[
+        str, typer.Option(help="Such as soil_moisture,quality_flag; by default all.")
+    ] = "",
     crs: Annotated[str, typer.Option(help="Of the map, such as EPSG:3035.")] = "",
     version: VersionOption = "",
     overwrite: Overwrite = False,
@@ -68,9 +73,12 @@ def series(
     archive: Place,
     destination: Annotated[Path, typer.Option("--out", help="File, .csv or .parquet.")],
     point: Annotated[
-        tuple[float, float] | None, typer.Option(help="Longitude and latitude in degrees.")
+        tuple[float, float] | None,
+        typer.Option(help="Longitude and latitude in degrees.", metavar=POINT_WORDS),
     ] = None,
-    polygon: Annotated[str, typer.Option(help="GeoJSON file of polygons: their mean.")] = "",
+    polygon: Annotated[
+        str, typer.Option(help="GeoJSON file of polygons, or 'W S E N': their mean.")
+    ] = "",
     datetime: Dates = "",
     overwrite: Overwrite = False,
 ) -> None:
@@ -133,7 +141,7 @@ def past(
     if recipe is None:
         raise errors.ArchiveError(
             f"archive {place.url}: nothing says how it is made; run `gssm archive build` first, "
-            "with a single day, say."
+            "with a day that has a radar image, say."
         )
     with cluster(scheduler, workers) as client, err.status("reading the past") as shown:
 

@@ -11,6 +11,7 @@ import xarray as xr
 from gssm import physics, schema, shadow
 from gssm.blocks import elementwise, map_kernel
 from gssm.correct import linear_power
+from gssm.errors import CubeError
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,11 @@ def quality_flag(cube: xr.Dataset, water_cloud: physics.WaterCloud | None = None
         whose inputs the cube lacks are not set, except that an absent sensor is
         missing everywhere. Layover, shadow and the local incidence angle need ``dsm``,
         ``orbit_state`` and the place of the grid (`gssm.shadow`).
+
+    Raises
+    ------
+    CubeError
+        A mask holds what is no class; of a lazy cube when it is computed.
     """
     template = cube["vv"]
     inputs = {name: cube[name] for name in _INPUTS if name in cube}
@@ -127,8 +133,9 @@ def _flags(
     }
     for meaning, where in missing.items():
         raise_flag(meaning, where)
-    for mask in (s2, landsat):
+    for name, mask in (("s2_mask", s2), ("landsat_mask", landsat)):
         if mask is not None:
+            _refuse_averaged(mask, name)
             raise_flag("cloud_or_shadow", mask == schema.MASK_CLOUD)
             raise_flag("snow_or_frozen", mask == schema.MASK_SNOW)
             raise_flag("read_failed", mask == schema.MASK_UNREADABLE)
@@ -150,6 +157,22 @@ def _flags(
         if age in values:
             raise_flag("reused_old_partner", np.abs(values[age]) > FRESH_PARTNER_DAYS)
     return flags
+
+
+def _refuse_averaged(mask: np.ndarray[Any, Any], name: str) -> None:
+    """Refuse a mask that holds anything between its classes.
+
+    A mean of classes is another class: half clear and half snow make water.
+    """
+    if mask.dtype.kind != "f":
+        return
+    with np.errstate(invalid="ignore"):  # infinity less infinity
+        between = mask[np.abs(mask - np.rint(mask)) > 0]  # NaN, no mask, is not
+    if between.size:
+        raise CubeError(
+            f"{name} holds {between[0]:g}, which is no class: masks cannot be averaged; average "
+            "the product, or give open_cube another resolution, such as resolution=20."
+        )
 
 
 def _water(s2: Any, landsat: Any) -> Any:

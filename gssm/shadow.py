@@ -131,7 +131,9 @@ def _bare(array: xr.DataArray) -> xr.DataArray:
 
 
 def _orbit(states: Array) -> Array:
-    states = np.asarray(states).astype(str)
+    # Objects compare with a text whatever they are: Zarr's texts of any length cannot be cast
+    # to numpy's, and an unknown state may be None or NaN.
+    states = np.asarray(states).astype(object)
     return np.select([states == s for s in ORBIT_STATES], range(len(ORBIT_STATES)), -1).astype(
         np.int8
     )

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import atexit
 import os
+import re
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import wraps
 from pathlib import Path
@@ -37,6 +39,34 @@ class _Ordered(typer.core.TyperGroup):
     def list_commands(self, ctx: Any) -> list[str]:
         """Names of the commands."""
         return sorted(super().list_commands(ctx), key=COMMANDS.index)
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the words of a command line."""
+        return super().parse_args(ctx, list(_spread(args)))
+
+
+# What takes several numbers, and what they are called in the help.
+BOX_WORDS, POINT_WORDS = "W S E N", "LON LAT"
+NUMBERS = {"--bbox": BOX_WORDS, "--point": POINT_WORDS}
+
+
+def _spread(args: Sequence[str]) -> Iterator[str]:
+    """Part numbers that came as one word, with commas or in quotation marks."""
+    rest = deque(args)
+    while rest:
+        word = rest.popleft()
+        name, is_one, value = word.partition("=")
+        if name not in NUMBERS or not (is_one or rest):
+            yield word
+            continue
+        given = value if is_one else rest.popleft()
+        parts, wanted = re.split(r"[,\s]+", given.strip()), NUMBERS[name].split()
+        if len(parts) > 1 and "" not in parts and len(parts) != len(wanted):
+            raise typer.BadParameter(
+                f"{given!r} is {len(parts)} values; give {len(wanted)} numbers with blanks "
+                f"between them, as in {name} {NUMBERS[name]}."
+            )
+        yield from (name, *(parts if len(parts) == len(wanted) else [given]))
 
 
 class _Shell(typer.Typer):
@@ -90,7 +120,7 @@ Catalog = Annotated[
 ]
 BboxOption = Annotated[
     tuple[str, str, str, str],  # words: gssm's own check names what is no number
-    typer.Option(help="West, south, east, north in degrees.", metavar="W S E N"),
+    typer.Option(help="West, south, east, north in degrees.", metavar=BOX_WORDS),
 ]
 DatetimeOption = Annotated[
     str, typer.Option("--datetime", help="2018-05-01/2018-09-30, a day or a month (UTC).")
@@ -264,6 +294,14 @@ def save_new(file: Path, write: Callable[[Path], Any]) -> None:
         except BaseException:
             file.unlink(missing_ok=True)
             raise
+
+
+DIRECTIONS = {"ascending": "asc", "descending": "desc"}
+
+
+def orbit_label(number: int, direction: str) -> str:
+    """Return number and direction of an orbit, short enough for a table."""
+    return f"{number} {DIRECTIONS.get(direction, direction)}".rstrip()
 
 
 def frame_table(frame: Any) -> Table:

@@ -23,7 +23,8 @@ def summarize(product: xr.Dataset, truth: xr.DataArray | None = None) -> pd.Data
     -------
     pandas.DataFrame
         Indexed by time. ``valued`` is a share of all pixels; every flag of
-        `gssm.quality.FLAGS` that occurs is a column with its share.
+        `gssm.quality.FLAGS` that occurs is a column with its share, if they still are
+        whole numbers.
     """
     rows = []
     for time in product["time"].values:
@@ -37,12 +38,14 @@ def summarize(product: xr.Dataset, truth: xr.DataArray | None = None) -> pd.Data
             "mean": float(values[finite].mean()) if finite.any() else np.nan,
             "sd": float(values[finite].std()) if finite.any() else np.nan,
         }
-        row |= {f.meaning: float((flags & f.mask != 0).mean()) for f in quality.FLAGS}
+        if flags.dtype.kind in "iu":
+            row |= {f.meaning: float((flags & f.mask != 0).mean()) for f in quality.FLAGS}
         if truth is not None:
             known = truth.sel(time=time).values
             for name in ("r", "bias", "ubrmse"):
                 row[name] = metrics.METRICS[name](known, values)
         rows.append(row)
     table = pd.DataFrame(rows).set_index("time")
-    never = [f.meaning for f in quality.FLAGS if not table[f.meaning].any()]
+    told = [f.meaning for f in quality.FLAGS if f.meaning in table]
+    never = [meaning for meaning in told if not table[meaning].any()]
     return table.drop(columns=never)

@@ -78,11 +78,19 @@ def test_a_table_that_cannot_be_saved_gets_a_sentence(catalogue, tmp_path):
     assert "could not be written" in result.stderr
 
 
+def test_a_box_may_be_one_word_with_commas(catalogue):
+    box = ",".join(map(str, BBOX[1:]))
+    expected = run("search", *place(catalogue)).output
+    result = run("search", "--bbox", box, *DATES, "--catalog", catalogue)
+    assert (result.exit_code, result.output) == (0, expected)
+
+
 def test_matchups_shows_dates(catalogue, tmp_path):
     result = run("matchups", *place(catalogue), "--measure", "--out", tmp_path / "dates.csv")
     assert result.exit_code == 0
     assert "2 of 2 acquisitions can be mapped" in result.output
     assert (tmp_path / "dates.csv").read_text().startswith("time,")
+    assert re.search(r"│ \d+ (asc|desc) +│", result.output)
 
 
 def test_predict_writes_a_map(catalogue, tmp_path):
@@ -148,7 +156,8 @@ def test_train_then_evaluate(tmp_path, samples_file, monkeypatch):
     monkeypatch.setattr("gssm.training.baselines.TREES", 5)  # beside the scores, in the card
     monkeypatch.setattr("gssm.training.train.FOLDS", 2)
     bundle, sizes = tmp_path / "bundle", tmp_path / "tuned.json"
-    trained = run("train", samples_file, "--out", bundle, "--preset", "tiny")
+    with dask.config.set(num_workers=1):  # processes, each of which imports all there is
+        trained = run("train", samples_file, "--out", bundle, "--preset", "tiny")
     assert trained.exit_code == 0, trained.output
     assert "station" in trained.output
     scored = run("evaluate", samples_file, "--model", bundle, "--out", tmp_path / "scores.csv")

@@ -1,3 +1,4 @@
+import dask.array as da
 import numpy as np
 import pandas as pd
 import pytest
@@ -104,6 +105,11 @@ def test_coordinates_become_features_where_a_spec_asks():
     assert float(features.latitude.mean()) == pytest.approx(50.818, abs=0.002)
     lazy = build_features(cube.chunk({"y": 7}), FeatureSpec("mine", ("latitude",)))
     np.testing.assert_array_equal(lazy.latitude, features.latitude)
+    # Beside the radar the orbits are lazy in a stored cube, and cut in a way of their own.
+    orbits = da.zeros(cube.sizes["time"], chunks=-1)
+    stored = cube.chunk({"time": 1, "y": 7}).assign_coords(relative_orbit=("time", orbits))
+    again = build_features(stored, FeatureSpec("mine", ("latitude",)))
+    np.testing.assert_array_equal(again.latitude, features.latitude)
 
 
 def test_a_table_of_samples_takes_the_same_road():

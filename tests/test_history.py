@@ -287,6 +287,10 @@ def test_the_cube_keeps_its_chunks() -> None:
     for name in schema.REFERENCES:
         assert beside[name].data.chunks == cube["vv"].data.chunks[1:]
     xr.testing.assert_identical(beside.compute(), with_history(CUBE, EAGER))
+    # Beside the radar of a stored cube the orbits are lazy, and cut in a way of their own.
+    orbits = da.zeros(size["time"], chunks=-1)
+    stored = cube.assign_coords(relative_orbit=("time", orbits))
+    xr.testing.assert_identical(with_history(stored, EAGER)["vv"], stored["vv"])
     # What is in memory stays there, and so does what is lazy beside a cube in memory.
     assert with_history(cube, EAGER)["vv_db_p05"].chunks is None
     assert with_history(CUBE, EAGER.chunk({"y": 3}))["vv_db_p05"].chunks is not None

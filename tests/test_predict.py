@@ -14,9 +14,9 @@ from training.sample_tables import simulated_samples
 import gssm
 from cubes import make_cube
 from gssm import quality, schema
-from gssm.errors import BundleError, CubeError
+from gssm.errors import BundleError, CubeError, GssmWarning
 from gssm.physics import WaterCloud
-from gssm.predict import _pick
+from gssm.predict import _pick, _warn_of_absent
 from helpers import no_compute
 
 CUBE = make_cube()
@@ -310,3 +310,104 @@ def test_values_are_picked_as_from_the_whole_block(sizes, kept, gaps, seed):
     rows = np.sort(rng.permutation(count)[:size]) if gaps else np.arange(start, start + size)
     expected = np.broadcast_to(block, shape).reshape(-1)[rows]
     np.testing.assert_array_equal(_pick(block, rows, shape), expected)
+
+
+@pytest.fixture(scope="module")
+def opened(scene):
+    items = gssm.search((3.0200, 50.8155, 3.0245, 50.8185), "2023-06", catalog=scene)
+    return gssm.open_cube(items, chunks={"y": 18, "x": 18})
+
+
+@pytest.fixture(scope="module")
+def stores(opened, tmp_path_factory):
+    """The same cube as xarray writes it and as gssm does."""
+    folder = tmp_path_factory.mktemp("cubes")
+    opened.to_zarr(folder / "xarray.zarr", consolidated=False)
+    gssm.to_zarr(opened, folder / "gssm.zarr")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def expected(opened):
+    return gssm.predict(opened).compute()
+
+
+def assert_same_product(product, expected):
+    for name in expected.data_vars:
+        np.testing.assert_array_equal(product[name], expected[name])
+
+
+@pytest.mark.parametrize("chunks", [{"x": 30}, {}, {"time": 2, "y": 7}])
+def test_a_cube_may_be_cut_anew(opened, expected, chunks):
+    """The orbits beside the radar are then lazy too, and cut in another way than the radar."""
+    cube = opened.chunk(chunks)
+    with no_compute():
+        product = gssm.predict(cube)
+    assert_same_product(product.compute(), expected)
+
+
+@pytest.mark.parametrize("writer", ["xarray", "gssm"])
+@pytest.mark.parametrize(
+    "change",
+    {
+        "lazy": lambda cube: cube,
+        "loaded": lambda cube: cube.load(),
+        "cut anew": lambda cube: cube.chunk({"time": 2, "x": 11}),
+        "one time": lambda cube: cube.isel(time=[0]),
+        "one time alone": lambda cube: cube.isel(time=0),
+    }.items(),
+    ids=lambda item: item[0],
+)
+@pytest.mark.parametrize("chunks", [{}, None], ids=["dask", "numpy"])
+def test_a_cube_that_was_stored_is_predicted_as_the_original(
+    stores, expected, writer, change, chunks
+):
+    cube = xr.open_zarr(stores / f"{writer}.zarr", consolidated=False, chunks=chunks)
+    product = gssm.predict(change[1](cube)).compute()
+    times = {"one time": [0], "one time alone": 0}.get(change[0], slice(None))
+    assert_same_product(product, expected.isel(time=times))
+
+
+@pytest.mark.parametrize("lazily", [False, True])
+@pytest.mark.parametrize(
+    "average",
+    [
+        lambda cube: cube.coarsen(y=2, x=2, boundary="trim").mean(keep_attrs=True),
+        lambda cube: cube.mean("time", keep_attrs=True),
+        lambda cube: cube.resample(time="YS").mean(keep_attrs=True),
+    ],
+)
+def test_a_cube_of_averaged_masks_is_refused(tmp_path, average, lazily):
+    cube = average(CUBE.chunk({"time": 1, "y": 12}) if lazily else CUBE)
+    with pytest.raises(CubeError, match=r"^s2_mask holds [\d.]+, which is no class"):
+        gssm.to_zarr(gssm.predict(cube), tmp_path / "sm.zarr")
+    assert not list(tmp_path.iterdir())
+
+
+ABSENT = {
+    "a band renamed": (lambda c: c.rename(s2_b4="red"), "s2_b1 and no s2_b4, taken as missing"),
+    "a band left out": (lambda c: c.drop_vars("landsat_b10"), "landsat_b1 and no landsat_b10,"),
+    "all bands left out": (
+        lambda c: c.drop_vars([n for n in c if n.startswith("s2_b")]),
+        "s2_age and no s2_b1, s2_b2, s2_b3 and 9 more, taken",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ABSENT)
+def test_a_band_that_the_model_reads_and_the_cube_lacks_is_told_once(case):
+    change, says = ABSENT[case]
+    with pytest.warns(GssmWarning, match=says) as told:
+        product = gssm.predict(change(CUBE))
+    assert len(told) == 1
+    assert told[0].filename == __file__
+    assert product.soil_moisture.notnull().any()
+
+
+def test_a_band_is_not_missed_that_the_model_does_not_read():
+    """A spec of an index, which the cube has: what it is made of is not read."""
+    spec = gssm.FeatureSpec("small", ("vv_db", "incidence_angle", "s2_ndvi", "s2_b10"))
+    without = CUBE.assign(s2_ndvi=CUBE.vv.assign_attrs(units="1")).drop_vars(["s2_b4", "s2_b8"])
+    _warn_of_absent(without, spec)  # and no catalogue has B10 of surface reflectance
+    with pytest.warns(GssmWarning, match="no s2_b4, s2_b8, taken as missing"):
+        _warn_of_absent(without.drop_vars("s2_ndvi"), spec)

@@ -7,6 +7,7 @@ import xarray as xr
 
 from cubes import make_cube
 from gssm import quality, schema
+from gssm.errors import CubeError
 from gssm.quality import BY_MEANING, FLAGS, quality_flag
 from helpers import no_compute
 
@@ -109,3 +110,29 @@ def test_the_table_of_the_documentation_is_that_of_the_code():
     assert [(int(b), int(m), name, kept.strip("*") == "yes") for b, m, name, kept in rows] == [
         (f.bit, f.mask, f.meaning, f.keeps_value) for f in FLAGS
     ]
+
+
+def averaged(cube):
+    return cube.coarsen(y=2, x=2, boundary="trim").mean(keep_attrs=True)
+
+
+@pytest.mark.parametrize("name", ["s2_mask", "landsat_mask"])
+@pytest.mark.parametrize("lazily", [False, True])
+def test_an_averaged_mask_is_refused(name, lazily):
+    cube = clean_cube()
+    put(name, schema.MASK_SNOW)(cube)  # one of four: water, if only a little more were snow
+    cube = averaged(cube.chunk({"time": 1, "y": 12}) if lazily else cube)
+    with no_compute():
+        flags = quality_flag(cube) if lazily else None
+    with pytest.raises(CubeError, match=f"^{name} holds 0.5, which is no class: masks cannot"):
+        (flags if lazily else quality_flag(cube)).compute()
+
+
+def test_a_mask_of_whole_numbers_may_be_floating_and_have_gaps():
+    cube = make_cube()
+    expected = quality_flag(cube)
+    floating = cube.assign(s2_mask=cube.s2_mask.astype(np.float32).assign_attrs(units="1"))
+    np.testing.assert_array_equal(quality_flag(floating), expected)
+    for value in (np.nan, np.inf):
+        floating["s2_mask"][HERE] = value
+        assert quality_flag(floating).dtype == np.uint16

@@ -262,3 +262,13 @@ def test_what_is_unknown_is_not_flagged() -> None:
     angle = cube["incidence_angle"].where(cube["x"] > cube["x"].mean())
     flags = quality_flag(cube.assign(incidence_angle=angle))
     assert (flags.where(angle.isnull(), 0).astype(int) & (HIDDEN | OUT_OF_RANGE) == 0).all()
+
+
+def test_the_orbit_is_told_from_texts_of_every_kind():
+    """As objects, of one length, of any length as Zarr has them, and with one unknown."""
+    states = np.array(["ascending", "descending", "ascending"])
+    kinds = [states, states.astype(object), states.astype(np.dtypes.StringDType())]
+    for kind in (*kinds, np.array([*states[:2], None], dtype=object)):
+        expected = [0, 1, -1 if kind[2] is None else 0]
+        np.testing.assert_array_equal(shadow._orbit(kind), expected)
+    assert shadow._orbit(np.array("descending", object)) == 1

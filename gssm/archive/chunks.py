@@ -21,6 +21,7 @@ import xarray as xr
 from dask.system import CPU_COUNT
 
 from gssm import quality
+from gssm.archive.packing import NOT_COMPUTED
 from gssm.deadline import go_on
 
 Array = np.ndarray[Any, Any]
@@ -85,9 +86,21 @@ def count(dataset: Mapping[Any, Any] | xr.Dataset) -> tuple[Any, ...]:
     """Count pixels with a value, with a failed read, and without a value or a reason."""
     flags = dataset["quality_flag"]
     valued = np.isfinite(dataset["soil_moisture"])
+    if not tells_reasons(flags):
+        nothing = (valued & False).sum()
+        return valued.sum(), nothing, nothing
     failed = flags & quality.BY_MEANING["read_failed"].mask != 0
-    explained = flags & quality.NO_VALUE != 0
+    explained = flags & (quality.NO_VALUE | NOT_COMPUTED) != 0
     return valued.sum(), failed.sum(), (~valued & ~explained).sum()
+
+
+def tells_reasons(flags: Any) -> bool:
+    """Tell whether flags are bits: as floats they were masked or averaged by the user.
+
+    Where a mask took a flag away, the user is the reason; a mean of flags has other bits than
+    any of them.
+    """
+    return flags.dtype.kind in "iu"
 
 
 def _groups(dataset: xr.Dataset) -> list[list[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
@@ -104,7 +105,6 @@ COORDINATE_ATTRS: dict[str, dict[str, Any]] = {
         "units": "m",
         "positive": "down",
         "axis": "Z",
-        "bounds": "depth_bnds",
         **_COORDINATE,
     },
 }
@@ -177,20 +177,35 @@ def variable_attrs(name: str) -> dict[str, Any]:
     return attrs | _ATTRS.get(name, {})
 
 
-def depth_coordinates() -> dict[str, tuple[tuple[str, ...], Any, dict[str, Any]]]:
-    """Scalar coordinate ``depth`` (m, positive down) of the soil layer, and its bounds.
+Coordinate = tuple[tuple[str, ...], Any, dict[str, Any]]
+BOUNDS = "depth_bnds"
+
+
+def depth_coordinate() -> dict[str, Coordinate]:
+    """Scalar coordinate ``depth`` (m, positive down) of the soil layer, for work in memory.
 
     Returns
     -------
     dict
         Dimensions, values and attributes by name, as `xarray.Dataset` takes them.
     """
+    return {"depth": ((), sum(SOIL_LAYER) / 2, variable_attrs("depth"))}
+
+
+def depth_coordinates() -> dict[str, Coordinate]:
+    """Coordinate ``depth`` as of `depth_coordinate`, and its bounds, for what CF describes.
+
+    The bounds have a dimension of their own, along which a table of the whole dataset
+    would have every row twice.
+    """
+    ((dimensions, values, attrs),) = depth_coordinate().values()
     return {
-        "depth": ((), sum(SOIL_LAYER) / 2, variable_attrs("depth")),
-        "depth_bnds": (("bounds",), np.array(SOIL_LAYER, np.float64), {}),
+        "depth": (dimensions, values, attrs | {"bounds": BOUNDS}),
+        BOUNDS: (("bounds",), np.array(SOIL_LAYER, np.float64), {}),
     }
 
 
+@cache  # 3 ms for each of them: its metadata are read anew
 def software_versions() -> str:
     """Versions of what decides the numbers of a product."""
     return ", ".join(f"{name} {version(name)}" for name in PROVENANCE_PACKAGES)

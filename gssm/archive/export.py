@@ -9,6 +9,8 @@ from typing import Any
 
 import xarray as xr
 
+from gssm.archive import encoding
+from gssm.archive.export_empty import told, valued_in_store, warn_if_empty
 from gssm.archive.store import to_zarr
 from gssm.errors import RequestError
 
@@ -78,16 +80,29 @@ def export(
         Every image that was needed failed to be read.
     StoreExistsError, StoreWriteError
         The place is taken, or cannot be written; nothing is left behind.
+
+    Warns
+    -----
+    GssmWarning
+        The files are complete, and hold not one value.
     """
     from gssm.archive.product import product
 
     chosen = _format(path, format)
     complete = product(dataset)
     if chosen == "zarr":
-        to_zarr(complete, path, overwrite=overwrite)
+        to_zarr(_without_bounds(complete), path, overwrite=overwrite)
+        names = told(complete)
+        warn_if_empty(path, names, valued_in_store(path, names))
         return [Path(path)]
     write: Callable[..., list[Path]] = import_module(_WRITERS[chosen]).write
     return write(complete, path, overwrite)
+
+
+def _without_bounds(dataset: xr.Dataset) -> xr.Dataset:
+    """Leave the bounds of the depth out, as `gssm.to_zarr` has none."""
+    bare = dataset.drop_vars(encoding.BOUNDS)
+    return bare.assign_coords(depth=xr.Variable(*encoding.depth_coordinate()["depth"]))
 
 
 def _format(path: Any, format: str | None) -> str:

@@ -13,6 +13,7 @@ from odc.geo.geobox import GeoBox
 
 from gssm.archive import encoding
 from gssm.archive.export import FORMATS
+from gssm.archive.export_empty import seen, told, warn_if_empty
 from gssm.archive.parts import packed, packing, parts
 from gssm.archive.product import as_text, grid_of
 from gssm.archive.store import refuse_empty
@@ -43,16 +44,19 @@ def write(dataset: xr.Dataset, path: str | Path, overwrite: bool) -> list[Path]:
     target = local_path(path)
     names = list(map(str, dataset.data_vars))
     counts: dict[str, int] = {}
+    valued: set[str] = set()
     if target.suffix.lower() in FORMATS["cog"]:
         if dataset.sizes["time"] > 1 or len(names) > 1:
             raise RequestError(
                 f"{path} is one file, and there are {dataset.sizes['time']} dates of "
-                f"{len(names)} variables to write; give a folder and format='cog' "
-                "(--format cog), or select dataset[['soil_moisture']].isel(time=[0])."
+                f"{len(names)} variables to write; give a folder and format='cog' (--format cog), "
+                "or one date (--datetime) and one variable (--variables soil_moisture; of a "
+                "dataset, dataset[['soil_moisture']].isel(time=[0]))."
             )
         with whole(target, overwrite) as partial:
-            _write_date(dataset, {names[0]: partial}, counts)
+            _write_date(dataset, {names[0]: partial}, counts, valued)
             refuse_empty(counts)
+        warn_if_empty(target, told(dataset), valued)
         return [target]
     dates = dataset["time"].to_index()
     files = {
@@ -63,15 +67,18 @@ def write(dataset: xr.Dataset, path: str | Path, overwrite: bool) -> list[Path]:
         partial.mkdir()
         for i, date in enumerate(dates):
             places = {name: partial / file for name, file in files[date].items()}
-            _write_date(dataset.isel(time=[i]), places, counts)
+            _write_date(dataset.isel(time=[i]), places, counts, valued)
         refuse_empty(counts)
         record = {"files": [f for of_date in files.values() for f in of_date.values()]}
         described = record | as_text(dataset.attrs)
         (partial / RECORD).write_text(json.dumps(described, indent=1, default=float))
+    warn_if_empty(target, told(dataset), valued)
     return [target / file for file in record["files"]]
 
 
-def _write_date(dataset: xr.Dataset, places: dict[str, Path], counts: dict[str, int]) -> None:
+def _write_date(
+    dataset: xr.Dataset, places: dict[str, Path], counts: dict[str, int], valued: set[str]
+) -> None:
     """Write every variable of one date: in parts, then as a COG."""
     import rasterio
     from rasterio.shutil import copy
@@ -84,7 +91,7 @@ def _write_date(dataset: xr.Dataset, places: dict[str, Path], counts: dict[str, 
         for name, place in scratch.items():
             open_files[name] = rasterio.open(place, "w", **_profile(name, grid))
             _describe(open_files[name], dataset, name)
-        for part in parts(dataset, counts):
+        for part in seen(parts(dataset, counts), told(dataset), valued):
             window = Window.from_slices(part.rows, part.columns)
             for name, values in part.values.items():
                 open_files[name].write(packed(name, values[0]), 1, window=window)

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from gssm import quality
 from gssm.archive.export_cog import ALONG_TIME
-from gssm.archive.mosaic import NOT_COMPUTED, NOT_COMPUTED_MEANING
+from gssm.archive.export_empty import told, warn_if_empty
+from gssm.archive.packing import NOT_COMPUTED, NOT_COMPUTED_MEANING
 from gssm.archive.parts import DIMENSIONS, packing, parts
 from gssm.archive.product import as_text, grid_of
 from gssm.archive.store import refuse_empty
@@ -49,6 +50,9 @@ def write(dataset: xr.Dataset, path: str | Path, overwrite: bool) -> list[Path]:
         with whole(metadata, True) as described:
             columns = list(table.columns)
             described.write_text(json.dumps(_describe(dataset, target.name, columns), indent=1))
+    names = told(dataset)
+    valued = {name for name in names if np.isfinite(arrays[name]).any()}
+    warn_if_empty(target, names, valued)
     return [target, metadata]
 
 

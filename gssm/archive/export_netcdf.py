@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from gssm.archive import encoding
+from gssm.archive.export_empty import seen, told, warn_if_empty
 from gssm.archive.parts import DIMENSIONS, packed, packing, parts
 from gssm.archive.product import as_text
 from gssm.archive.store import refuse_empty
@@ -30,6 +31,7 @@ def write(dataset: xr.Dataset, path: str | Path, overwrite: bool) -> list[Path]:
 
     target = local_path(path)
     counts: dict[str, int] = {}
+    names, valued = told(dataset), set[str]()
     with whole(target, overwrite) as partial, netCDF4.Dataset(partial, "w") as file:
         file.set_fill_off()  # every pixel is written
         for name, size in dataset.sizes.items():
@@ -38,12 +40,13 @@ def write(dataset: xr.Dataset, path: str | Path, overwrite: bool) -> list[Path]:
         _write_coordinates(dataset, file)
         for name in map(str, dataset.data_vars):
             _create(dataset, file, name)
-        for part in parts(dataset, counts):
+        for part in seen(parts(dataset, counts), names, valued):
             for name, values in part.values.items():
                 # A CF flag says what was never computed; a fill value would make floats.
                 is_flags = _is_flags(name)
                 file[name][part.place] = values if is_flags else packed(name, values)
         refuse_empty(counts)
+    warn_if_empty(target, names, valued)
     return [target]
 
 
@@ -84,7 +87,7 @@ def _create(dataset: xr.Dataset, file: Any, name: str) -> None:
         attrs["valid_range"] = np.array(limits, dtype)
         # Of the type that the values have when they are unpacked.
         attrs |= {"scale_factor": np.float32(how.scale), "add_offset": np.float32(0)}
-    there = [n for n in dataset.coords if n not in (*DIMENSIONS, "spatial_ref", "depth_bnds")]
+    there = [n for n in dataset.coords if n not in (*DIMENSIONS, "spatial_ref", encoding.BOUNDS)]
     variable.setncatts({**attrs, "coordinates": " ".join(map(str, there))})
 
 

@@ -16,18 +16,13 @@ from affine import Affine
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from gssm.archive.packing import PACKINGS, unpack
+from gssm.archive.packing import NOT_COMPUTED, PACKINGS, unpack
 from gssm.archive.snapshots import Snapshot
 from gssm.archive.tiles import Square, owned
 from gssm.archive.troubles import archiving
 from gssm.archive.zones import PIXEL, PIXELS
 
 Window = tuple[slice, slice]
-
-# Of a pixel that was never computed, in data that are read: a flag of its own, as the stored
-# fill would look like every flag at once and zero like none.
-NOT_COMPUTED = 1 << 15
-NOT_COMPUTED_MEANING = "not_computed"
 
 
 def decode(name: str, packed: NDArray[Any]) -> NDArray[Any]:

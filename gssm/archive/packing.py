@@ -12,6 +12,11 @@ from gssm.errors import CubeError
 
 Packed = NDArray[np.unsignedinteger[Any]] | NDArray[np.signedinteger[Any]]
 
+# Of a pixel that was never computed, in data that are read: a flag of its own, as the stored
+# fill would look like every flag at once and zero like none.
+NOT_COMPUTED = 1 << 15
+NOT_COMPUTED_MEANING = "not_computed"
+
 
 @dataclass(frozen=True)
 class Packing:

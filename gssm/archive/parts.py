@@ -12,8 +12,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from gssm.archive.chunks import COUNTED, COUNTS, count
-from gssm.archive.mosaic import NOT_COMPUTED
-from gssm.archive.packing import PACKINGS, Packing, pack
+from gssm.archive.packing import NOT_COMPUTED, PACKINGS, Packing, pack
 
 DIMENSIONS = ("time", "y", "x")
 # Pixels a side of a part where the dataset has no chunks of its own.

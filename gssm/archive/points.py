@@ -14,7 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from gssm import quality
 from gssm.archive.groups import PIXEL_VARIABLES
-from gssm.archive.mosaic import NOT_COMPUTED, decode
+from gssm.archive.mosaic import decode
+from gssm.archive.packing import NOT_COMPUTED
 from gssm.archive.reading import refuse_empty_place
 from gssm.archive.snapshots import Snapshot, open_snapshot
 from gssm.archive.tiles import Square, owned, square_at

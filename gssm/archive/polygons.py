@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,7 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gssm import quality
-from gssm.archive.area import checked, geometries, read_area, refuse_other_crs
+from gssm.archive.area import area_of_box, checked, geometries, read_area, refuse_other_crs
 from gssm.archive.ledger import Index
 from gssm.archive.packing import PACKINGS
 from gssm.archive.pieces import pieces, shapes_of
@@ -26,7 +27,7 @@ from gssm.archive.tiles import Square, chunk_grid, chunk_window, chunks_over, ow
 from gssm.archive.timeline import Timeline, read_timeline
 from gssm.archive.troubles import archiving
 from gssm.archive.zones import BANDS, EQUATOR
-from gssm.errors import EmptySearchError, RequestError
+from gssm.errors import EmptySearchError, GssmWarning, RequestError
 
 # Dates of one chunk that are one task, and tasks that are planned together: a graph stays
 # small however large the area.
@@ -59,7 +60,8 @@ def polygon_series(
     url
         Of the archive.
     geometry
-        Polygons in degrees: of shapely, as GeoJSON (a dict), or the path of a GeoJSON file.
+        Polygons in degrees: of shapely, as GeoJSON (a dict), or the path of a GeoJSON file; or
+        a box, west, south, east, north.
     datetime
         As of `gssm.open_archive`; by default all dates.
     version
@@ -75,7 +77,8 @@ def polygon_series(
         errors of neighbours go together; ``pixels`` in the area, those ``computed`` and those
         ``valid``; ``share_valid`` of all pixels of the area; ``s2_age`` and ``landsat_age``,
         means in days; ``share_…`` for each flag, of the computed pixels; ``relative_orbit``,
-        ``orbit_state`` and ``platform``.
+        ``orbit_state`` and ``platform``. Empty, with a warning, where nothing of the area was
+        computed on any date.
 
     Raises
     ------
@@ -87,6 +90,21 @@ def polygon_series(
         There is no archive, or it cannot be read.
     """
     area = area_of(geometry)
+    table = area_series(url, area, datetime, version)
+    if not len(table):
+        warnings.warn(
+            f"archive {table.attrs['archive']} has dates there, but nothing of the area "
+            f"{_shown(area)} was computed on any of them.",
+            GssmWarning,
+            stacklevel=2,
+        )
+    return table
+
+
+def area_series(
+    url: str | os.PathLike[str], area: Any, datetime: Any, version: Any
+) -> pd.DataFrame:
+    """Return `polygon_series` of a shape in degrees; empty without a word."""
     snapshot = open_snapshot(url, version)
     squares = squares_in(snapshot, area)
     if not squares:
@@ -110,6 +128,8 @@ def area_of(geometry: Any) -> Any:
     name = Path("the geometry")
     if isinstance(geometry, (str, Path)):
         return read_area(geometry)
+    if isinstance(geometry, (Sequence, np.ndarray)) and len(geometry) == 4:
+        return area_of_box(list(geometry))
     geometry = getattr(geometry, "__geo_interface__", geometry)
     try:
         refuse_other_crs(name, geometry)
@@ -118,8 +138,8 @@ def area_of(geometry: Any) -> Any:
         raise
     except Exception as error:  # shapely refuses what is no geometry in many ways
         raise RequestError(
-            f"geometry {str(geometry)[:60]!r} is none ({type(error).__name__}); give polygons of "
-            "shapely, GeoJSON, or the path of a GeoJSON file."
+            f"{str(geometry)[:60]!r} is no geometry; give polygons of shapely, GeoJSON, the path "
+            "of a GeoJSON file, or west, south, east, north in degrees."
         ) from error
     return checked(name, shapes)
 

@@ -21,14 +21,8 @@ from gssm.archive import encoding
 from gssm.archive.area import in_degrees
 from gssm.archive.groups import PIXEL_VARIABLES
 from gssm.archive.ledger import Index
-from gssm.archive.mosaic import (
-    NOT_COMPUTED,
-    NOT_COMPUTED_MEANING,
-    Mosaic,
-    Plane,
-    Warped,
-    plane_of,
-)
+from gssm.archive.mosaic import Mosaic, Plane, Warped, plane_of
+from gssm.archive.packing import NOT_COMPUTED, NOT_COMPUTED_MEANING
 from gssm.archive.snapshots import Snapshot, coverage, open_snapshot, squares_in
 from gssm.archive.tiles import Square
 from gssm.archive.timeline import Timeline, read_timeline
@@ -86,8 +80,8 @@ def open_archive(
         with NaN where there is no value (m3 m-3; ages in days), and ``quality_flag`` uint16,
         where a pixel that was never computed has the flag ``not_computed`` (32768) alone.
         Slices of one pass over several squares are one date, at the time of the first. A date
-        is left out if nothing of the box was computed. The attribute ``archive_version`` is
-        the snapshot: `open_archive` with it gives the same again.
+        is left out if no chunk (10 km) that the box touches was computed. The attribute
+        ``archive_version`` is the snapshot: `open_archive` with it gives the same again.
 
     Raises
     ------
@@ -344,7 +338,7 @@ def _dataset(
         "time": ("time", timeline.times.to_numpy("datetime64[ns]"), _attrs("time")),
         **_place_coordinates(grid),
         **{name: ("time", values, _attrs(name)) for name, values in along_time.items()},
-        **encoding.depth_coordinates(),
+        **encoding.depth_coordinate(),
     }
     variables = {name: (("time", "y", "x"), array, _attrs(name)) for name, array in lazy.items()}
     attrs = {

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 import xarray as xr
 from dask.base import compute
 
-from gssm.archive.chunks import COUNTED, COUNTS, can_write, count, hollow, write_chunks
+from gssm.archive.chunks import (
+    COUNTED,
+    COUNTS,
+    can_write,
+    count,
+    hollow,
+    tells_reasons,
+    write_chunks,
+)
 from gssm.archive.encoding import cf_dataset, encoding
 from gssm.archive.places import (
     ZARR_MARKERS,
@@ -49,7 +57,8 @@ def to_zarr(
         Replace the store that is there; otherwise it is refused.
     max_failed
         Largest share, 0 to 1, of pixels flagged ``read_failed`` among these and those that
-        have a value. A gap up to it is written, and flagged; more is an error.
+        have a value. A gap up to it is written, and flagged; more is an error. Less than 1
+        needs flags as `gssm.predict` made them, neither masked nor averaged.
 
     Raises
     ------
@@ -58,7 +67,7 @@ def to_zarr(
         is neither an empty folder nor a Zarr store.
     RequestError
         The place is no path, URL or Zarr store, or nothing here can write to it; or
-        `max_failed` is no share.
+        `max_failed` is no share, or less than 1 where the flags are no bits any more.
     StoreWriteError
         The disk is full, read-only or gone; nothing is left behind.
     ReadError
@@ -76,6 +85,12 @@ def to_zarr(
         )
     if not isinstance(max_failed, (int, float)) or not 0 <= max_failed <= 1:
         raise RequestError(f"max_failed {max_failed!r} is no share from 0 to 1; give 0.1, say.")
+    flags = dataset.get("quality_flag")
+    if max_failed < 1 and flags is not None and not tells_reasons(flags):
+        raise RequestError(
+            f"max_failed={max_failed:g} counts quality_flag, which is {flags.dtype} and no bits: "
+            "leave max_failed out, or write what gssm.predict returned, not masked or averaged."
+        )
     folder, limit = local_folder(store), max_failed
     if folder is not None:
         _to_folder(dataset, folder, overwrite, limit)

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from gssm import quality
 from gssm.archive import groups
-from gssm.archive.mosaic import NOT_COMPUTED
+from gssm.archive.packing import NOT_COMPUTED
 from gssm.archive.points import MEANINGS, meanings, pixels_at, read_pixels
-from gssm.archive.polygons import FLAGS, polygon_series
+from gssm.archive.polygons import FLAGS, area_series
 from gssm.archive.reading import refuse_empty_place
 from gssm.archive.snapshots import Snapshot, squares_in
 from gssm.archive.tiles import Square, square_at
@@ -176,7 +176,7 @@ def area_rows(
     tables = []
     for span in spans:
         watch.check()
-        tables.append(polygon_series(dataset.url, area, datetime=span, version=dataset.snapshot.id))
+        tables.append(area_series(dataset.url, area, span, dataset.snapshot.id))
     table: pd.DataFrame = pd.concat([one for one in tables if len(one)] or tables[:1])
     return table
 

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -161,6 +162,7 @@ def test_a_catalogue_that_fails_is_reported_at_the_end(here, tmp_path, folder, m
     assert result.exit_code == 4
     assert "31UES 2023-06: the STAC API did not answer." in result.stdout
     assert "run the same command again" in result.stderr
+    assert not archive_exists(str(tmp_path / "archive"))  # nothing is known of the place yet
 
 
 def test_the_status_of_one_square(tmp_path, folder):
@@ -174,6 +176,63 @@ def test_the_status_of_one_square(tmp_path, folder):
     assert "cloudy" in shown.stdout
     assert "0 done, 1 skipped, 0 failed" in shown.stdout
     assert run("archive", "status", "--archive", archive.url, "--status", "lost").exit_code == 2
+
+
+SWAPPED = "50.80 3.02 50.83 3.05"
+
+
+@pytest.mark.parametrize("more", [(), ("--dry-run",)])
+@pytest.mark.parametrize(
+    ("aoi", "datetime", "place"),
+    [
+        (SWAPPED, "2023-06", r"area \(50.8, 3.02, 50.83, 3.05\) in 2023-06-01/2023-06-30"),
+        (WHOLE, "2024-05/2024-06", r"area \(3.02, 50.8, 3.05, 50.83\) in 2024-05-01/2024-06-30"),
+    ],
+)
+def test_a_place_or_year_without_radar_is_refused_and_leaves_no_recipe(
+    stub, tmp_path, folder, aoi, datetime, place, more
+):
+    refused = built(tmp_path, folder, *more, aoi=aoi, datetime=datetime)
+    assert refused.exit_code == 3, refused.output
+    assert re.search(f"error: no Sentinel-1 acquisition in {folder} over {place}", refused.stderr)
+    assert "longitudes come before latitudes" in refused.stderr
+    assert not archive_exists(str(tmp_path / "archive"))
+    assert built(tmp_path, folder).exit_code == 0
+    before = read_recipe(find_archive(str(tmp_path / "archive")))
+    again = built(tmp_path, folder, *more, aoi=aoi, datetime=datetime)
+    assert again.exit_code == 3, again.output
+    assert read_recipe(find_archive(str(tmp_path / "archive"))) == before
+
+
+def test_a_build_goes_on_over_months_without_radar(stub, tmp_path, folder):
+    result = built(tmp_path, folder, datetime="2023-03/2023-08")
+    assert result.exit_code == 0, result.output
+    assert "4 acquisitions mapped" in result.stdout
+    again = built(tmp_path, folder, datetime="2023-03/2023-08")
+    assert again.exit_code == 0
+    assert "4 there before" in again.stdout
+
+
+def test_a_backfill_without_any_radar_is_refused(stub, tmp_path, folder):
+    words = ("archive", "backfill", "--archive", tmp_path / "archive", "--catalog", folder)
+    dates = ("--since", "2020-01-01", "--until", "2020-03-01", "--chunk", 500)
+    result = run(*words, *dates, "--priority", WHOLE)
+    assert result.exit_code == 3, result.output
+    assert "2020-01-01/2020-03-01" in result.stderr
+    assert not archive_exists(str(tmp_path / "archive"))
+
+
+def test_the_status_says_of_which_place_and_catalogue(stub, tmp_path, folder):
+    assert built(tmp_path, folder).exit_code == 0
+    words = ("archive", "status", "--archive", str(tmp_path / "archive"))
+    shown = run(*words).stdout
+    assert f"catalogue {folder}; area (3.02, 50.8, 3.05, 50.83)" in shown
+    narrow = CliRunner().invoke(app, [*words], env=WIDE_TERMINAL | {"COLUMNS": "80"}).stdout
+    assert "…" not in narrow
+    assert "2023-06-01" in narrow
+    assert "2023-06-10" in narrow
+    every = run(*words, "--square", "31UES").stdout
+    assert re.search(r"│ \d+ (asc|desc) +│", every)
 
 
 @pytest.mark.parametrize(

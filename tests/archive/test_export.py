@@ -20,7 +20,14 @@ from gssm.archive.packing import PACKINGS
 from gssm.archive.reading import open_archive
 from gssm.archive.repository import create_archive
 from gssm.archive.tiles import parse
-from gssm.errors import CubeError, ReadError, RequestError, StoreExistsError, StoreWriteError
+from gssm.errors import (
+    CubeError,
+    GssmWarning,
+    ReadError,
+    RequestError,
+    StoreExistsError,
+    StoreWriteError,
+)
 from helpers import no_compute
 
 
@@ -35,6 +42,9 @@ def test_zarr_is_what_to_zarr_writes(dataset, tmp_path):
     np.testing.assert_array_equal(back["soil_moisture"], dataset["soil_moisture"])
     assert back.attrs["Conventions"] == "CF-1.11, ACDD-1.3"
     assert all(back.attrs[name] for name in STATED)
+    assert dict(back.sizes) == dict(dataset.sizes)
+    assert back["depth"].attrs["standard_name"] == "depth"
+    assert "bounds" not in back["depth"].attrs
 
 
 @pytest.mark.parametrize("format", PLACES)
@@ -141,6 +151,27 @@ def test_pixels_that_were_never_computed_stay_so(stored, tmp_path):
             ]
             == 32768
         )
+
+
+@pytest.mark.parametrize("format", PLACES)
+def test_an_export_without_one_value_is_written_with_a_warning(dataset, format, tmp_path):
+    """All water: complete, with a reason for each pixel, and most likely not what was meant."""
+    small = dataset.isel(y=slice(0, 4), x=slice(12, 18))
+    with pytest.warns(GssmWarning, match=r"holds not one value of soil_moisture.*quality_flag"):
+        written = export(small, tmp_path / PLACES[format], format=format)
+    assert all(path.exists() for path in written)
+    # The age has values there; flags alone are not missing any.
+    export(small[["s2_age"]], tmp_path / "age" / PLACES[format], format=format)
+    export(small[["quality_flag"]], tmp_path / "flags" / PLACES[format], format=format)
+
+
+def test_what_was_never_computed_is_exported_with_a_warning(dataset, tmp_path):
+    none = dataset.isel(y=slice(0, 4), x=slice(12, 18)).load()
+    none["quality_flag"][:] = 32768
+    with pytest.warns(GssmWarning, match=r"map.nc holds not one value"):
+        export(none, tmp_path / "map.nc")
+    with pytest.warns(GssmWarning, match=r"holds not one value"):
+        export(none, tmp_path / "map.zarr")  # "not computed" is a reason, too
 
 
 def test_a_map_in_degrees(tmp_path):

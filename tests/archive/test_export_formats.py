@@ -48,6 +48,9 @@ def test_netcdf_comes_back_within_its_packing(dataset, tmp_path):
         assert back.rio.crs.to_epsg() == 32631
         assert back.rio.transform() == GRID.affine
         assert back["depth"].item() == 0.025
+        assert back["depth"].encoding["bounds"] == "depth_bnds"
+    with xr.open_dataset(tmp_path / "map.nc") as back:
+        assert len(back.drop_vars("depth_bnds").to_dataframe()) == dataset["soil_moisture"].size
 
 
 FLAGS = quality.FLAGS
@@ -190,7 +193,8 @@ def test_one_cog_under_the_name_that_was_given(dataset, tmp_path):
     one = dataset[["soil_moisture"]].isel(time=0)
     assert export(one, tmp_path / "map.tif") == [tmp_path / "map.tif"]
     assert tags_of(tmp_path / "map.tif")["time"] == "2024-05-01T05:47:12Z"
-    with pytest.raises(RequestError, match=r"2 dates of 4 variables .* give a folder"):
+    advice = r"2 dates of 4 variables .* give a folder .*--variables soil_moisture"
+    with pytest.raises(RequestError, match=advice):
         export(dataset, tmp_path / "more.tif")
 
 

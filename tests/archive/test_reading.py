@@ -16,8 +16,8 @@ from scipy.spatial import cKDTree
 import gssm
 from archives import CHUNK, DAY, SQUARE, START, Plain, pixels_of, row_of, write
 from gssm.archive import reading, series
-from gssm.archive.mosaic import NOT_COMPUTED, Mosaic, plane_of
-from gssm.archive.packing import unpack
+from gssm.archive.mosaic import Mosaic, plane_of
+from gssm.archive.packing import NOT_COMPUTED, unpack
 from gssm.archive.reading import open_archive
 from gssm.archive.repository import create_archive, open_repository
 from gssm.archive.snapshots import open_snapshot
@@ -86,7 +86,7 @@ def reads(monkeypatch):
 
 def test_a_square_comes_back_in_order_of_time_with_its_pixels(archive, rows):
     found = open_archive(archive.url)
-    assert dict(found.sizes) == {"time": 4, "y": 10_000, "x": 10_000, "bounds": 2}
+    assert dict(found.sizes) == {"time": 4, "y": 10_000, "x": 10_000}
     assert found.indexes["time"].is_monotonic_increasing
     assert found.indexes["time"].is_unique
     ordered = sorted(rows, key=lambda row: row.time)
@@ -108,6 +108,15 @@ def test_a_square_comes_back_in_order_of_time_with_its_pixels(archive, rows):
             assert values[name].dtype == np.float32
             np.testing.assert_array_equal(values[name][number], expected)
     assert found["depth"] == pytest.approx(0.025)
+    assert found["depth"].attrs["positive"] == "down"
+    assert "bounds" not in found["depth"].attrs  # of a variable that is not there
+
+
+def test_a_table_of_a_dataset_has_each_pixel_once(archive):
+    table = open_archive(archive.url).isel(COVERED).isel(time=[0, 1]).to_dataframe()
+    assert len(table) == 2 * 100 * 200
+    assert table.index.names == ["time", "y", "x"]
+    assert table.index.is_unique
 
 
 def test_flags_of_what_was_never_computed_are_one_flag_that_says_so(archive, rows):

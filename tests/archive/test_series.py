@@ -193,6 +193,14 @@ def test_pixels_of_squares_that_the_archive_lacks_are_of_the_area(archive):
     assert (table["computed"] < 0.6 * whole).all()
 
 
+def test_an_area_that_was_never_computed_is_empty_with_a_warning(archive):
+    area = area_of_pixels(slice(5000, 5010), slice(5000, 5010))
+    with pytest.warns(GssmWarning, match=r"nothing of the area within \(.*\) was computed on any"):
+        table = polygon_series(archive.url, area)
+    assert len(table) == 0
+    assert "soil_moisture" in table.columns
+
+
 def test_the_same_sums_whatever_the_pieces(archive, monkeypatch):
     from gssm.archive import polygons
 
@@ -220,12 +228,22 @@ def test_an_area_is_taken_from_shapely_geojson_and_files(archive, tmp_path):
         pd.testing.assert_frame_equal(polygon_series(archive.url, given), expected)
 
 
+def test_four_numbers_are_a_box(archive):
+    box = area_of_pixels(slice(320, 330), slice(470, 480)).bounds
+    expected = polygon_series(archive.url, shapely.box(*box))
+    for given in (box, list(box), np.array(box)):
+        pd.testing.assert_frame_equal(polygon_series(archive.url, given), expected)
+
+
 @pytest.mark.parametrize(
     ("area", "error", "message"),
     [
         (shapely.Point(5, 50), RequestError, "holds Point; give polygons"),
         ({"type": "Nonsense"}, RequestError, "give polygons"),
-        (7, RequestError, "give polygons"),
+        (7, RequestError, "'7' is no geometry; give polygons"),
+        ((1, 2, 3), RequestError, r"'\(1, 2, 3\)' is no geometry"),
+        (("a", 1, 2, 3), RequestError, "is not an area"),
+        ((5, 52, 6, 51), RequestError, "south below north"),
         (shapely.box(600_000, 5_600_000, 600_100, 5_600_100), RequestError, "in degrees"),
         (shapely.box(10, 50, 10.1, 50.1), EmptySearchError, "it has 31UFS"),
     ],

@@ -304,3 +304,31 @@ def test_a_plain_store_is_written_by_the_workers_of_a_cluster(s3):
         to_zarr(product(), url)
     back = xr.open_zarr(store_of(url), consolidated=False)
     xr.testing.assert_equal(back.load(), product().load())
+
+
+DERIVED = {
+    "masked": lambda sm: sm.where(sm.quality_flag & 32 == 0),
+    "averaged": lambda sm: sm.mean("time"),
+    "averaged with attributes": lambda sm: sm.resample(time="MS").mean(keep_attrs=True),
+    "nothing left": lambda sm: sm.where(sm.quality_flag == 1000),
+}
+
+
+@pytest.mark.parametrize("case", DERIVED)
+@pytest.mark.parametrize("lazily", [False, True])
+def test_a_masked_or_averaged_product_is_written(tmp_path, case, lazily):
+    flagged = product()
+    flagged["quality_flag"][:, :4] = 32
+    derived = DERIVED[case](flagged if lazily else flagged.load())
+    to_zarr(derived, tmp_path / "sm.zarr")
+    back = xr.open_zarr(tmp_path / "sm.zarr", consolidated=False)
+    np.testing.assert_array_equal(back.soil_moisture, derived.soil_moisture)
+    np.testing.assert_array_equal(back.quality_flag, derived.quality_flag)
+
+
+@pytest.mark.parametrize("lazily", [False, True])
+def test_failed_reads_cannot_be_counted_by_flags_that_are_no_bits(tmp_path, lazily):
+    derived = product().mean("time") if lazily else product().load().mean("time")
+    with pytest.raises(RequestError, match=r"max_failed=0\.1 counts quality_flag, which is float"):
+        to_zarr(derived, tmp_path / "sm.zarr", max_failed=0.1)
+    assert not list(tmp_path.iterdir())
