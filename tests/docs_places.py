@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from compare import product_files
+from compare.stations import one_at_a_time
 from training.sample_tables import simulated_samples
 from training.test_published import published_table
 from web.web_archives import row_of, small_archive
@@ -53,7 +54,7 @@ def published(folder: Path) -> Path:
 
 def tables(folder: Path) -> dict[str, Path]:
     """Tables of samples: enough rows to learn from, with two names of networks."""
-    samples = simulated_samples(6, 20).assign(pred_reference=np.float32(0.2))
+    samples = one_at_a_time(simulated_samples(6, 20)).assign(pred_reference=np.float32(0.2))
     public = samples.replace({"network": {"NETA": "USCRN", "NETB": "SCAN"}})
     made = {"samples": folder / "enough.parquet", "stations": folder / "public.parquet"}
     samples.to_parquet(made["samples"])

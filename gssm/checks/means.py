@@ -5,8 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import xarray as xr
+from numpy.typing import NDArray
 
 from gssm import metrics
+
+Floats = NDArray[np.float64]
 
 # A date of which less than this share of its pixels has a value has no mean.
 LEAST_SHARE = 0.5
@@ -62,11 +65,23 @@ def _mean(values: np.ndarray, valued: np.ndarray) -> np.ndarray:
     return np.asarray(np.divide(sums, counts, out=np.full(len(counts), np.nan), where=counts > 0))
 
 
-def between_orbits(means: pd.DataFrame, rain: pd.Series[float] | None) -> pd.DataFrame:
+def between_orbits(
+    means: pd.DataFrame, rain: pd.Series[float] | None, values: Floats | None = None
+) -> pd.DataFrame:
     """Return how two orbits agree on dates that show the same moisture.
 
     Dates at most `MOST_DAYS` apart, each used once, the closest first; and, where rain is
     known, with less than `MOST_RAIN` from the day of the first to that of the second.
+
+    Parameters
+    ----------
+    means
+        As from `area_means`.
+    rain
+        As from `gssm.checks.rain.check_rain`; or None.
+    values
+        The maps, (time, y, x) in the order of `means`, of which the pixels with a value on both
+        dates are compared: orbits see parts of a place. By default the means are.
 
     Returns
     -------
@@ -75,36 +90,57 @@ def between_orbits(means: pd.DataFrame, rain: pd.Series[float] | None) -> pd.Dat
         ``bias`` (the first minus the second) and ``rmsd`` (m3 m-3), ``r``, and ``within``, the
         share whose difference is below the half-width of both intervals.
     """
-    valued = means.dropna(subset=["soil_moisture"]).sort_index()
+    numbered = means.assign(row=np.arange(len(means)))
+    valued = numbered.dropna(subset=["soil_moisture"]).sort_index()
     orbits = sorted(int(orbit) for orbit in valued["relative_orbit"].unique())
     rows = {}
     for position, one in enumerate(orbits):
         for other in orbits[position + 1 :]:
-            rows[f"{one} - {other}"] = _agreement(valued, one, other, rain)
+            rows[f"{one} - {other}"] = _agreement(valued, one, other, rain, values)
     columns = ["N", "days", "bias", "rmsd", "r", "within"]
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("orbits")
 
 
 def _agreement(
-    means: pd.DataFrame, one: int, other: int, rain: pd.Series[float] | None
+    means: pd.DataFrame,
+    one: int,
+    other: int,
+    rain: pd.Series[float] | None,
+    values: Floats | None,
 ) -> list[float]:
     first, second = (means[means["relative_orbit"] == orbit] for orbit in (one, other))
     a, b = _closest(pd.DatetimeIndex(first.index), pd.DatetimeIndex(second.index), rain)
+    nothing = [0.0, *[float("nan")] * 5]
     if not len(a):
-        return [0, *[float("nan")] * 5]
+        return nothing
     x, y = first.iloc[a], second.iloc[b]
     x_moisture, y_moisture = (t["soil_moisture"].to_numpy(np.float64) for t in (x, y))
+    if values is not None:
+        common = [_common(values[i], values[j]) for i, j in zip(x["row"], y["row"], strict=True)]
+        x_moisture, y_moisture = np.array(common).T
+        both = np.isfinite(x_moisture)  # two dates may have no pixel in common
+        x, y, x_moisture, y_moisture = x[both], y[both], x_moisture[both], y_moisture[both]
+        if not both.any():
+            return nothing
     half = (x["uncertainty"].to_numpy(np.float64) + y["uncertainty"].to_numpy(np.float64)) / 2
     apart = np.abs(x_moisture - y_moisture)
     days = np.abs(pd.DatetimeIndex(x.index) - pd.DatetimeIndex(y.index)) / pd.Timedelta("1D")
     return [
-        len(a),
+        float(len(x)),
         float(np.mean(days)),
         metrics.bias(y_moisture, x_moisture),
         metrics.rmse(y_moisture, x_moisture),
         metrics.r(y_moisture, x_moisture),
         float(np.mean(apart <= half)) if np.isfinite(half).all() else float("nan"),
     ]
+
+
+def _common(one: Floats, other: Floats) -> tuple[float, float]:
+    """Means of two maps over the pixels that both have."""
+    both = np.isfinite(one) & np.isfinite(other)
+    if not both.any():
+        return float("nan"), float("nan")
+    return float(one[both].mean()), float(other[both].mean())
 
 
 def _closest(

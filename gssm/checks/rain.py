@@ -19,16 +19,19 @@ RECESSION = 0.9
 NAMES = ("precipitation_flux", "total_precipitation", "tp", "pr", "precipitation", "rain", "prcp")
 TIMES = ("time", "timestamp", "valid_time", "date")
 LATITUDES, LONGITUDES = ("latitude", "lat"), ("longitude", "lon")
+METRES = ("m", "m of water equivalent")
 # Millimetres a day in one of the unit; a metre and a millimetre are of a day's sum.
 MILLIMETRES: Mapping[str, float] = MappingProxyType(
     {
         **dict.fromkeys(("mm d-1", "mm day-1", "mm/day", "mm/d", "mm", "kg m-2", "kg m**-2"), 1.0),
         **dict.fromkeys(("kg m-2 s-1", "kg m**-2 s**-1", "mm s-1"), 86_400.0),
-        **dict.fromkeys(("m", "m day-1", "m of water equivalent"), 1000.0),
+        **dict.fromkeys((*METRES, "m day-1"), 1000.0),
     }
 )
 # The largest rain of a day ever measured: 1 825 mm (Foc-Foc, La Réunion, 1966).
 MOST_RAIN = 1825.0
+# Days of rain that an index rests on: 0.9 ** 30 leaves 4 % of what fell before them.
+SPIN_UP = 30
 # Degrees between a place and the cell that stands for it.
 FARTHEST = 1.0
 
@@ -42,7 +45,8 @@ def read_rain(
     ----------
     path
         NetCDF with daily values of one place, or on a grid of latitude and longitude, of which
-        the nearest cell is taken; or CSV or Parquet with a column of dates.
+        the nearest cell is taken; or CSV or Parquet with a column of dates. Sums told at 00:00
+        and accumulated (``GRIB_stepType``) are those of the day before, as in ERA5-Land.
     longitude, latitude
         Degrees.
     variable
@@ -67,7 +71,7 @@ def read_rain(
             found = _of_table(file, variable)
         else:
             found = _of_grid(file, longitude, latitude, variable)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError, pd.errors.InvalidIndexError) as error:
         if isinstance(error, RequestError):
             raise
         raise RequestError(
@@ -77,7 +81,7 @@ def read_rain(
     return check_rain(found, str(file))
 
 
-def check_rain(rain: pd.Series[float], name: str = "rain") -> pd.Series[float]:
+def check_rain(rain: Any, name: str = "rain") -> pd.Series[float]:
     """Return rain by day, in order; refuse what no index can be made of.
 
     Raises
@@ -85,11 +89,23 @@ def check_rain(rain: pd.Series[float], name: str = "rain") -> pd.Series[float]:
     RequestError
         See `read_rain`.
     """
+    if not isinstance(rain, pd.Series):
+        raise RequestError(
+            f"{name} is a {type(rain).__name__}; give a pandas Series of millimetres by day, such "
+            "as from gssm.checks.rain.read_rain(path, longitude, latitude)."
+        )
+    if not pd.api.types.is_numeric_dtype(rain.dtype):
+        raise RequestError(f"{name} holds no numbers ({rain.dtype}); give millimetres a day.")
     try:
         days = pd.DatetimeIndex(rain.index)
     except (TypeError, ValueError) as error:
         raise RequestError(f"{name} is not by day; give it an index of dates.") from error
-    days = (days.tz_convert(None) if days.tz is not None else days).normalize()
+    if days.hasnans:
+        raise RequestError(
+            f"{name} has {int(np.isnat(days.to_numpy()).sum())} rows without a date; drop them."
+        )
+    # The day that somebody's clock says: most of it is that day's in UTC.
+    days = (days.tz_localize(None) if days.tz is not None else days).normalize()
     daily = pd.Series(
         np.asarray(rain, np.float64), pd.DatetimeIndex(days), name="rain"
     ).sort_index()
@@ -105,7 +121,12 @@ def check_rain(rain: pd.Series[float], name: str = "rain") -> pd.Series[float]:
             f"{name} has no value of {len(missing)} days, the first {missing[0]:%Y-%m-%d}; fill "
             "the gaps, since the index of a day is made of all days before."
         )
-    if daily.min() < 0 or daily.max() > MOST_RAIN:
+    if daily.min() < 0:
+        raise RequestError(
+            f"{name} holds {daily.min():g}, which is no rain; drop what stands for no value and "
+            "fill the gaps."
+        )
+    if daily.max() > MOST_RAIN:
         raise RequestError(
             f"{name} ranges from {daily.min():g} to {daily.max():g}; give millimetres a day."
         )
@@ -135,11 +156,19 @@ def antecedent_precipitation(
     return pd.Series(index.to_numpy()[1:], rain.index, name="api")
 
 
+def settled(index: pd.Series[float]) -> pd.Series[float]:
+    """Return an index without the days that rest on less than `SPIN_UP` days of rain (NaN)."""
+    return index.where(np.arange(len(index)) >= SPIN_UP - 1)
+
+
 def _of_table(file: Path, variable: str | None) -> pd.Series[float]:
     table = pd.read_csv(file) if file.suffix.lower() == ".csv" else pd.read_parquet(file)
     if not isinstance(table.index, pd.DatetimeIndex):
         dates = _one_of(TIMES, list(table.columns), f"{file}: a column of dates")
-        table = table.set_index(pd.DatetimeIndex(pd.to_datetime(table[dates])))
+        told = table[dates]
+        if pd.api.types.is_integer_dtype(told):  # 20170801, which pandas takes for nanoseconds
+            told = pd.to_datetime(told.astype(str), format="%Y%m%d")
+        table = table.set_index(pd.DatetimeIndex(pd.to_datetime(told)))
     name = variable or _one_of(NAMES, list(table.columns), f"{file}: a column of rain")
     if name not in table:
         raise RequestError(f"{file} has no column {name!r}; it has {', '.join(table.columns)}.")
@@ -158,8 +187,22 @@ def _of_grid(
         factor = _factor(array, file)
         cell = _nearest(array, longitude, latitude, file)
         time = _one_of(TIMES, [str(dim) for dim in cell.dims], f"{file}: a dimension of time")
-        days = pd.DatetimeIndex(cell[time].to_numpy())
+        days = _days_of_rain(pd.DatetimeIndex(cell[time].to_numpy()), array, file)
         return pd.Series(cell.transpose(time).to_numpy().astype(np.float64) * factor, days)
+
+
+def _days_of_rain(times: pd.DatetimeIndex, array: xr.DataArray, file: Path) -> pd.DatetimeIndex:
+    """Days of sums; one since 00:00 that is told at 00:00, as ERA5-Land's, is of the day before."""
+    at_midnight = bool((times == times.normalize()).all())
+    if at_midnight and array.attrs.get("GRIB_stepType") == "accum":
+        return times - pd.Timedelta("1D")
+    if at_midnight and str(array.attrs["units"]).strip() in METRES:
+        raise RequestError(
+            f"{file} has sums in metres at 00:00, which are of the day before in ERA5-Land's own "
+            "files and of the day itself in daily statistics; convert them to mm, and give each "
+            "the date of its day."
+        )
+    return times
 
 
 def _factor(array: xr.DataArray, file: Path) -> float:
@@ -173,21 +216,21 @@ def _factor(array: xr.DataArray, file: Path) -> float:
 
 
 def _nearest(array: xr.DataArray, longitude: float, latitude: float, file: Path) -> xr.DataArray:
-    """Return the series of the cell that holds a place; the only one, where there is but one."""
+    """Return the series of the cell that holds a place; the only one, where nothing says where."""
+    for names, value in ((LATITUDES, latitude), (LONGITUDES, longitude)):
+        axis = next((name for name in names if name in array.coords), None)
+        if axis is None or array[axis].ndim > 1:
+            continue
+        centres = np.atleast_1d(array[axis].to_numpy()).astype(np.float64)
+        turned = value % 360 if names is LONGITUDES and centres.max() > 180 else value
+        steps = np.abs(np.diff(centres))
+        # No farther than a neighbour would be.
+        if not np.abs(centres - turned).min() <= min([FARTHEST, *steps]):
+            raise RequestError(f"{file} does not reach {longitude:g}, {latitude:g}; give another.")
+        if axis in array.dims:
+            array = array.isel({axis: int(np.abs(centres - turned).argmin())})
     single = {dim: 0 for dim in array.dims if array.sizes[dim] == 1 and dim not in TIMES}
     array = array.isel(single)
-    places: dict[str, Any] = {}
-    for names, value in ((LATITUDES, latitude), (LONGITUDES, longitude)):
-        axis = next((name for name in names if name in array.dims), None)
-        if axis is not None:
-            turned = (
-                value % 360 if names is LONGITUDES and float(array[axis].max()) > 180 else value
-            )
-            places[axis] = turned
-    array = array.sel(places, method="nearest")
-    for axis, value in places.items():
-        if abs(float(array[axis]) - value) > FARTHEST:
-            raise RequestError(f"{file} does not reach {longitude:g}, {latitude:g}; give another.")
     if array.ndim != 1:
         raise RequestError(
             f"{file}: {array.name!r} has the dimensions {', '.join(map(str, array.dims))}; give "

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from gssm.checks import space
 from gssm.checks.means import area_means, between_orbits
-from gssm.checks.rain import antecedent_precipitation, check_rain
+from gssm.checks.products import check_product, check_range
+from gssm.checks.rain import SPIN_UP, antecedent_precipitation, check_rain, settled
 from gssm.checks.resampling import RESAMPLES
 from gssm.checks.response import rain_response
 from gssm.checks.seasons import by_month
@@ -30,8 +31,6 @@ MOST_TEXTURE = 0.75
 MOST_ORBIT_BIAS = 0.02  # m3 m-3
 MIN_MONTHS = 6
 MIN_PAIRS = 10
-# Values that are in memory at once, with what is made of them.
-MOST_VALUES = 250_000_000
 
 
 @dataclass(frozen=True)
@@ -129,7 +128,7 @@ def check(
         and the coordinate ``relative_orbit``.
     rain
         Millimetres by day, every day from months before the first date; see
-        `gssm.checks.rain.read_rain`.
+        `gssm.checks.rain.read_rain`. The first 29 days of it have no index.
     cube
         What the product was made of: raw ``vv`` to compare with, and ``s2_age``, where one image
         ends and another begins.
@@ -149,18 +148,19 @@ def check(
     Raises
     ------
     CubeError
-        The product has no soil moisture, dates, orbits or values, or is too large.
+        The product has no soil moisture in m3 m-3, dates, orbits or values, or is too large.
     RequestError
         Rain has gaps or other units, or fields lie on other pixels.
     """
-    _check_product(product)
+    check_product(product)
     daily = None if rain is None else check_rain(rain)
-    index = None if daily is None else antecedent_precipitation(daily)
+    index = None if daily is None else settled(antecedent_precipitation(daily))
     kept = [n for n in (TARGET, "soil_moisture_uncertainty") if n in product]
     loaded = product[kept].transpose("time", "y", "x").compute()
     values = loaded[TARGET].to_numpy().astype(np.float64)
     if not np.isfinite(values).any():
         raise CubeError("no pixel of the product has a value; check its quality_flag for why.")
+    check_range(values)
     means = area_means(loaded, _of_cube(cube, product, "vv"))
     means["api"] = np.nan
     if index is not None:
@@ -171,14 +171,14 @@ def check(
         else rain_response(means, pd.Series(dtype=float), resamples=resamples, seed=seed)
     )
     months = by_month(means, index)
-    orbits = between_orbits(means, daily)
+    orbits = between_orbits(means, daily, values)
     rough = pd.Series(space.texture(values).to_numpy(), means.index, name="texture")
     age = _of_cube(cube, product, "s2_age")
     edges = _edges(age, _on_pixels(footprints, product, "footprints"))
     steps = space.seams(values, edges, seed=seed)
     labels = _on_pixels(fields, product, "fields")
     findings = (
-        _of_rain(response, index is not None),
+        _of_rain(response, means, index is not None),
         _of_seasons(months),
         _of_orbits(orbits),
         _of_texture(rough),
@@ -187,29 +187,6 @@ def check(
         *_of_chunks(loaded[TARGET], again),
     )
     return Report(findings, means, response, months, orbits, steps, rough)
-
-
-def _check_product(product: xr.Dataset) -> None:
-    if TARGET not in product:
-        raise CubeError(f"the product has no {TARGET!r}; give what gssm.predict returned.")
-    missing = {"time", "y", "x"} - set(map(str, product[TARGET].dims))
-    if missing:
-        raise CubeError(
-            f"{TARGET} has no dimension {', '.join(sorted(missing))}; give dates of a map."
-        )
-    if "relative_orbit" not in product.coords:
-        raise CubeError(
-            "the product has no coordinate 'relative_orbit', without which orbits cannot be told "
-            "apart; give what gssm.predict or gssm.open_archive returned."
-        )
-    if min(product.sizes["y"], product.sizes["x"]) < 2 or not product.sizes["time"]:
-        raise CubeError("the product is no map of 2 x 2 pixels or more; choose a larger box.")
-    if product[TARGET].size > MOST_VALUES:
-        raise CubeError(
-            f"the product has {product[TARGET].size / 1e6:.0f} million values and the checks hold "
-            f"at most {MOST_VALUES / 1e6:.0f} million in memory; choose a smaller box or fewer "
-            "dates."
-        )
 
 
 def _of_cube(cube: xr.Dataset | None, product: xr.Dataset, name: str) -> xr.DataArray | None:
@@ -230,6 +207,12 @@ def _of_cube(cube: xr.Dataset | None, product: xr.Dataset, name: str) -> xr.Data
 def _on_pixels(labels: xr.DataArray | None, product: xr.Dataset, name: str) -> NDArray[Any] | None:
     if labels is None:
         return None
+    if not isinstance(labels, xr.DataArray) or labels.dtype.kind not in "biuf":
+        raise RequestError(
+            f"the {name} are no numbers in an xarray.DataArray; give one number for each pixel."
+        )
+    if any(labels.indexes[n].has_duplicates for n in ("y", "x") if n in labels.indexes):
+        raise RequestError(f"the {name} have a row or column twice; give them on one grid.")
     on_map = {axis: product[axis] for axis in ("y", "x")}
     found = labels.reindex(on_map, method="nearest", tolerance=1e-3, fill_value=0)
     if set(found.dims) != {"y", "x"}:
@@ -251,23 +234,34 @@ def _edges(age: xr.DataArray | None, footprints: NDArray[Any] | None) -> dict[st
     return edges
 
 
-def _of_rain(response: pd.DataFrame, known: bool) -> Finding:
+def _of_rain(response: pd.DataFrame, means: pd.DataFrame, known: bool) -> Finding:
     expected = f"Spearman at least {LEAST_RESPONSE:g} in each orbit, and above raw VV"
+    if not known:
+        return Finding("response to rain", "no rain was given", expected, None)
+    without = int((means["soil_moisture"].notna() & means["api"].isna()).sum())
+    left_out = f"{without} dates have no index, which rests on {SPIN_UP} days of rain"
     if response.empty:
-        cause = "too few dates" if known else "no rain was given"
+        cause = "too few dates" + (f"; {left_out}" if without else "")
         return Finding("response to rain", cause, expected, None)
-    parts, reached = [], True
+    parts: list[str] = []
+    reached: bool | None = True
     for orbit, row in response.iterrows():
         ends = f"{row['spearman']:.2f} [{row['spearman_low']:.2f}, {row['spearman_high']:.2f}]"
         radar = f", raw VV {row['vv']:.2f}" if np.isfinite(row["vv"]) else ""
         parts.append(f"orbit {orbit}: {ends}{radar}, N {row['N']:.0f}")
-        reached &= bool(row["spearman"] >= LEAST_RESPONSE) and not row["vv"] >= row["spearman"]
+        good = row["spearman"] >= LEAST_RESPONSE and not row["vv"] >= row["spearman"]
+        # Of rain or moisture that never changes there is no correlation.
+        told = bool(good) if np.isfinite(row["spearman"]) else None
+        reached = False if False in (told, reached) else None if None in (told, reached) else True
+    parts += [left_out] if without else []
     return Finding("response to rain", "; ".join(parts), expected, reached)
 
 
 def _of_seasons(months: pd.DataFrame) -> Finding:
     valued = months.dropna(subset=["soil_moisture"])
     expected = "months with more rain behind them are wetter: Spearman above 0"
+    if valued.empty:
+        return Finding("seasons", "no date has values on half of the place", expected, None)
     driest, wettest = (valued["soil_moisture"].agg(end) for end in ("idxmin", "idxmax"))
     says = (
         f"driest {driest:%Y-%m} ({valued['soil_moisture'].min():.3f} m3 m-3), wettest "
@@ -277,7 +271,9 @@ def _of_seasons(months: pd.DataFrame) -> Finding:
     if len(both) < MIN_MONTHS:
         return Finding("seasons", says, expected, None)
     value = spearman(both["api"], both["soil_moisture"])
-    return Finding("seasons", f"Spearman {value:.2f}; {says}", expected, bool(value > 0))
+    reached = bool(value > 0) if np.isfinite(value) else None
+    told = f"Spearman {value:.2f} of {len(both)} months; {says}"
+    return Finding("seasons", told, expected, reached)
 
 
 def _of_orbits(orbits: pd.DataFrame) -> Finding:

@@ -30,14 +30,17 @@ def rain_response(
     pandas.DataFrame
         A row per relative orbit: ``N``, ``spearman`` with its 95 % interval (``_low``,
         ``_high``; blocks of neighbouring dates are resampled), ``vv`` the same of raw VV on
-        the same rows, and ``difference``, the first minus the second, with its own interval.
+        the same rows, and ``difference``, the first minus the second, with its own interval. Rows
+        without VV are left out of all of them where 10 have it.
     """
     table = means.assign(api=index.reindex(pd.DatetimeIndex(means.index).normalize()).to_numpy())
     usable = table.dropna(subset=["soil_moisture", "api"])
     rows = {}
     for orbit, group in usable.groupby("relative_orbit"):
-        if len(group) >= MIN_ROWS:
-            rows[int(str(orbit))] = _of_orbit(group.sort_index(), resamples, seed)
+        both = group.dropna(subset=["vv"])
+        compared = both if len(both) >= MIN_ROWS else group.assign(vv=np.nan)
+        if len(compared) >= MIN_ROWS:
+            rows[int(str(orbit))] = _of_orbit(compared.sort_index(), resamples, seed)
     columns = ["N", *(f"{n}{e}" for n in SCORES for e in ("", "_low", "_high"))]
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("orbit")
 

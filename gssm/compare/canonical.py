@@ -21,6 +21,9 @@ RECOMMENDED = "recommended"
 # Moment (UTC) at which a cell was observed, where a product tells it.
 OBSERVATION_TIME = "observation_time"
 UNITS = "m3 m-3"
+# What soil moisture can be (m3 m-3), with what errors of a product may add below 0; beyond lie
+# fill values, stored integers and percent.
+LEAST, MOST = -0.1, 1.0
 
 # Spellings of cubic metres of water in a cubic metre of soil.
 VOLUMETRIC = (
@@ -112,6 +115,15 @@ def check_product(product: xr.Dataset | xr.DataArray, name: str) -> xr.Dataset:
         raise CubeError(
             f"time of product {name!r} is no time of the standard calendar; decode it with "
             "xarray.decode_cf, or convert_calendar('standard')."
+        )
+    times = dataset.indexes["time"]
+    if times.hasnans or times.has_duplicates:
+        told = (
+            "no time" if times.hasnans else f"{times[times.duplicated()][0]:%Y-%m-%d %H:%M} twice"
+        )
+        raise CubeError(
+            f"product {name!r} has {told}; give one map for each time (one version and kind of its "
+            "files, tiles merged)."
         )
     shown: xr.Dataset = dataset.transpose(
         "time", grid.y_name, grid.x_name, ..., missing_dims="ignore"

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from gssm.catalogs import Bbox
 from gssm.compare.canonical import (
+    LEAST,
+    MOST,
     OBSERVATION_TIME,
     RECOMMENDED,
     SOIL_MOISTURE,
@@ -19,7 +21,7 @@ from gssm.compare.canonical import (
     check_product,
     grid_of,
 )
-from gssm.errors import EmptySearchError
+from gssm.errors import CubeError, EmptySearchError
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -226,6 +228,12 @@ def _table(
             (known & ~advised).sum()
         )
         known &= advised
+    wrong = known & ((value < LEAST) | (value > MOST))
+    if wrong.any():
+        raise CubeError(
+            f"soil_moisture of product {name!r} is {value[wrong][0]:g} at a station, which is no "
+            "m3 m-3: mask its fill value, apply its scale_factor, or divide percent by 100."
+        )
     stamps = dataset["time"].to_numpy().astype("datetime64[ns]")
     time = np.broadcast_to(stamps[:, None], value.shape).copy()
     if OBSERVATION_TIME in read:

@@ -26,6 +26,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gssm.compare.observations import OBSERVED
+from gssm.compare.options import check_draws
 from gssm.errors import RequestError, SamplesError
 from gssm.metrics import percentile_interval
 from gssm.training.intervals import MIN_STATIONS, RESAMPLES
@@ -80,7 +81,8 @@ def triple_collocation(
     SamplesError
         A column is missing, or there are fewer than 100 rows of stations with 10 or more.
     """
-    names = _check(pairs, systems, resamples)
+    check_draws(resamples, seed)
+    names = _check(pairs, systems)
     sums, counts, values, stations = _station_sums(pairs, names)
     drawn = _draw(sums, values, stations, resamples, seed)
     best = _estimates(sums.sum(axis=0)[None])
@@ -99,9 +101,9 @@ def triple_collocation(
     return found
 
 
-def _check(pairs: pd.DataFrame, systems: Sequence[str], resamples: int) -> list[str]:
-    names = [systems] if isinstance(systems, str) else list(systems)
-    if len(names) != 3 or len(set(names)) != 3:
+def _check(pairs: pd.DataFrame, systems: Sequence[str]) -> list[str]:
+    names = list(systems) if isinstance(systems, (list, tuple)) else [str(systems)]
+    if len(names) != 3 or len(set(map(str, names))) != 3:
         raise RequestError(
             f"triple collocation needs three different sources, not {names!r}; give two products "
             f"and {OBSERVED!r}, or three products."
@@ -112,8 +114,11 @@ def _check(pairs: pd.DataFrame, systems: Sequence[str], resamples: int) -> list[
             f"the pairs have no column {', '.join(map(repr, missing))}; give those of a comparison "
             "that has all three sources."
         )
-    if resamples < 2:
-        raise RequestError(f"{resamples} resamples give no interval; use some hundreds.")
+    texts = [name for name in names if not pd.api.types.is_numeric_dtype(pairs[name])]
+    if texts:
+        raise SamplesError(
+            f"column {texts[0]!r} of the pairs holds no numbers; name a product, or {OBSERVED!r}."
+        )
     return names
 
 

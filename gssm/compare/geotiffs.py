@@ -30,7 +30,8 @@ def read_geotiff(path: Path, layout: Layout, part: Part) -> Raw:
             f"{path} cannot be read ({str(error).splitlines()[0]}); download it again, or check "
             "what it is."
         ) from error
-    assert isinstance(stored, xr.DataArray)
+    if not isinstance(stored, xr.DataArray) or "band" not in stored.dims:
+        refuse(path, layout, "it is no image of one grid")
     bands = stored.sizes["band"]
     if bands != 1 or stored.dtype != np.uint8:
         refuse(path, layout, f"it has {bands} band(s) of {stored.dtype}, not one of bytes")
@@ -38,7 +39,9 @@ def read_geotiff(path: Path, layout: Layout, part: Part) -> Raw:
         refuse(path, layout, "it has no CRS")
     band = stored.isel(band=0, drop=True).drop_vars("spatial_ref")
     if (band.attrs.get("scale_factor"), band.attrs.get("add_offset")) == (1.0, 0.0):
-        band.attrs = {}  # GDAL says so of every file that says nothing
+        # GDAL says so of every file that says nothing; its nodata stays.
+        silent = ("scale_factor", "add_offset")
+        band.attrs = {name: value for name, value in band.attrs.items() if name not in silent}
     y, x = (np.asarray(band[n].values, np.float64) for n in ("y", "x"))
     crs = str(stored.rio.crs.to_wkt())
     cropped = band.isel(window(Grid("y", "x", y, x, crs), part.bbox, path.name))

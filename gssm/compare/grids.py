@@ -8,15 +8,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import xarray as xr
+from numpy.typing import NDArray
 
-from gssm.compare.canonical import check_product, grid_of
+from gssm.compare.canonical import LEAST, MOST, SOIL_MOISTURE, check_product, grid_of
 from gssm.compare.cells import product_series
 from gssm.compare.matching import pair
 from gssm.compare.observations import OBSERVED
+from gssm.compare.options import check_draws
 from gssm.compare.overlap import area_mean
 from gssm.compare.report import Comparison, scored
 from gssm.compare.sources import Source, name_products
-from gssm.errors import RequestError
+from gssm.errors import CubeError, RequestError
 from gssm.training.intervals import RESAMPLES
 
 
@@ -66,10 +68,12 @@ def compare_products(
     RequestError
         A product is coarser than the reference, or an option cannot be served.
     CubeError
-        A product without units, in percent, or without a CRS.
+        A product without units, in percent, or without a CRS; or a value of it below -0.1 or
+        above 1.
     EmptySearchError
         They share no area, or no time within the window.
     """
+    check_draws(resamples, seed)
     named = name_products(products)
     for name, product in named.items():
         if not isinstance(product, (xr.Dataset, xr.DataArray)):
@@ -78,13 +82,15 @@ def compare_products(
             )
     coarse = check_product(reference, reference_name)
     means = {
-        name: area_mean(_masked(product, flagged), coarse, min_valid=min_valid, name=name)
+        name: area_mean(
+            _in_range(_masked(product, flagged), name), coarse, min_valid=min_valid, name=name
+        )
         for name, product in named.items()
         if isinstance(product, (xr.Dataset, xr.DataArray))
     }
     cells = _cells(coarse, means, reference_name)
     series, notes = product_series(coarse, cells, name=reference_name, flagged=flagged)
-    rows = series.rename(columns={"value": OBSERVED}).assign(good=True)
+    rows = series.rename(columns={"value": OBSERVED}).assign(good=True, again=False)
     rows = rows.merge(cells, left_on="station", right_index=True)
     sources = [
         Source(name, by_time=product_series(mean, cells, name=name)[0], notes=notes)
@@ -108,6 +114,27 @@ def _masked(product: xr.Dataset | xr.DataArray, flagged: bool) -> xr.Dataset | x
     moisture = product["soil_moisture"].where(product["recommended"] == 1).assign_attrs(attrs)
     masked: xr.Dataset = product.assign(soil_moisture=moisture)
     return masked
+
+
+def _in_range(product: xr.Dataset | xr.DataArray, name: str) -> xr.Dataset:
+    """Refuse, when it is read, a value that would pass unseen into a mean."""
+    dataset = check_product(product, name)
+
+    def checked(values: NDArray[Any]) -> NDArray[Any]:
+        wrong = values[np.isfinite(values) & ((values < LEAST) | (values > MOST))]
+        if wrong.size:
+            raise CubeError(
+                f"soil_moisture of product {name!r} is {wrong[0]:g} somewhere, which is no m3 m-3: "
+                "mask its fill value, apply its scale_factor, or divide percent by 100."
+            )
+        return values
+
+    moisture = dataset[SOIL_MOISTURE]
+    seen = xr.apply_ufunc(
+        checked, moisture, dask="parallelized", output_dtypes=[moisture.dtype], keep_attrs=True
+    )
+    refused: xr.Dataset = dataset.assign({SOIL_MOISTURE: seen})
+    return refused
 
 
 def _cells(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,8 +27,9 @@ def pair(rows: pd.DataFrame, sources: Sequence[Source], window: str) -> Pairs:
     Where a product has a value for each row of the table (a column, a model), these rows are
     compared, and products on a grid give the value nearest in time. Where all are on a grid,
     the dates of the first at each station are compared: each with the measurement, and with
-    the value of every other product, that is nearest in time. ``"daily"`` compares means of
-    UTC days instead.
+    the value of every other product, that is nearest in time; a measurement that is nearest to
+    several dates counts once, with the nearest of them. ``"daily"`` compares means of UTC days
+    instead. A measurement that a table holds twice counts once.
 
     Parameters
     ----------
@@ -57,11 +59,15 @@ def pair(rows: pd.DataFrame, sources: Sequence[Source], window: str) -> Pairs:
     good = rows["good"].to_numpy()
     if (~good).any():
         dropped[f"rows whose measurement is not flagged {GOOD}"] = int((~good).sum())
+    again = rows["again"].to_numpy()
+    if again.any():
+        dropped["rows that repeat a measurement"] = int(again.sum())
+    good = good & ~again
     row_wise = any(source.by_row is not None for source in sources)
     if tolerance is None:
-        table = _by_day(rows, sources, dropped)
+        table = _by_day(rows, sources, good, dropped)
     elif row_wise:
-        table = _by_row(rows, sources, tolerance, dropped)
+        table = _by_row(rows, sources, tolerance, good, dropped)
     else:
         table = _by_first(rows[good], sources, tolerance, window, dropped)
     for source in sources:
@@ -89,10 +95,14 @@ def _tolerance(window: str) -> pd.Timedelta:
 
 
 def _by_row(
-    rows: pd.DataFrame, sources: Sequence[Source], window: pd.Timedelta, dropped: dict[str, int]
+    rows: pd.DataFrame,
+    sources: Sequence[Source],
+    window: pd.Timedelta,
+    good: NDArray[np.bool_],
+    dropped: dict[str, int],
 ) -> pd.DataFrame:
     """Rows of the table that have a value of every product."""
-    table, kept = rows.copy(), rows["good"].to_numpy().copy()
+    table, kept = rows.copy(), good.copy()
     for source in sources:
         for reason, where in source.excluded.items():
             _leave_out(dropped, reason, kept, where)
@@ -134,10 +144,15 @@ def _by_first(
     first, *others = sources
     assert first.by_time is not None
     table = first.by_time.rename(columns={"value": first.name}).reset_index(drop=True)
-    table[OBSERVED] = nearest_in_time(table, rows, OBSERVED, window)["value"].to_numpy()
+    matched = nearest_in_time(table, rows, OBSERVED, window)
+    table[OBSERVED] = matched["value"].to_numpy()
     kept = np.ones(len(table), dtype=np.bool_)
     missing = ~np.isfinite(table[OBSERVED].to_numpy(np.float64))
     _leave_out(dropped, f"rows of {first.name} without a measurement within {told}", kept, missing)
+    # An hourly product must not make 24 rows of one measurement a day.
+    shared = _farther(table["station"], matched)
+    reason = f"rows of {first.name} that share a measurement with a row nearer to it"
+    _leave_out(dropped, reason, kept, shared)
     for source in others:
         assert source.by_time is not None
         table[source.name] = _nearest(table, source.by_time, window)
@@ -146,9 +161,21 @@ def _by_first(
     return table[kept].merge(places(rows), left_on="station", right_index=True, how="left")
 
 
-def _by_day(rows: pd.DataFrame, sources: Sequence[Source], dropped: dict[str, int]) -> pd.DataFrame:
+def _farther(stations: pd.Series[Any], matched: pd.DataFrame) -> NDArray[np.bool_]:
+    """Whether another row of the station is nearer to the same entry; of two as near, the first."""
+    told = matched.assign(station=stations.to_numpy(object), away=matched["offset_hours"].abs())
+    in_order = told.sort_values("away", kind="stable")
+    return np.asarray(in_order.duplicated(["station", "at"]).sort_index())
+
+
+def _by_day(
+    rows: pd.DataFrame,
+    sources: Sequence[Source],
+    good: NDArray[np.bool_],
+    dropped: dict[str, int],
+) -> pd.DataFrame:
     """Days of each station that have a measurement and a value of every product."""
-    kept = rows["good"].to_numpy().copy()
+    kept = good.copy()
     for source in sources:
         for reason, where in source.excluded.items():
             _leave_out(dropped, reason, kept, where)

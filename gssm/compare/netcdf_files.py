@@ -21,6 +21,7 @@ from gssm.errors import ReadError
 NAMES = {"lat": "y", "latitude": "y", "lon": "x", "longitude": "x", "valid_time": "time"}
 # Names of files beside those of days, whose values are no day's.
 LONGER = re.compile("MONTHLY|DEKADAL", re.IGNORECASE)
+MONTHS = re.compile("MONTHLY|MODA", re.IGNORECASE)
 TIME_IN_NAME = re.compile(r"(?<!\d)(\d{8})T?(\d{4}(?:\d{2})?)?(?!\d)")
 
 
@@ -28,7 +29,7 @@ def read_netcdf(path: Path, layout: Layout, part: Part) -> Raw:
     """Read one file as it is stored, cropped, its axes named ``time``, ``y`` and ``x``."""
     if layout.daily and LONGER.search(path.name):
         refuse(path, layout, "it holds means of more than a day")
-    dataset = open_stored(path)
+    dataset = _valid_times(open_stored(path), path, layout)
     names = {old: new for old, new in NAMES.items() if old in dataset.variables}
     dataset = dataset.rename({**names, **_bare_dims(dataset, names)})
     variable = next((name for name in layout.variables if name in dataset), None)
@@ -41,6 +42,7 @@ def read_netcdf(path: Path, layout: Layout, part: Part) -> Raw:
     kept = dataset[[name for name in keep if name in dataset]]
     kept = _one_experiment(kept)
     kept = _with_time(kept, path, layout)
+    _refuse_months(kept, variable, path, layout)
     grid = Grid("y", "x", _numbers(kept, "y"), _numbers(kept, "x"), GEOGRAPHIC)
     cropped = kept.isel(window(grid, part.bbox, path.name))
     units = str(cropped[variable].attrs.get("units", "")).strip()
@@ -75,6 +77,29 @@ def open_stored(path: Path, group: str | None = None) -> xr.Dataset:
     return opened
 
 
+def _valid_times(dataset: xr.Dataset, path: Path, layout: Layout) -> xr.Dataset:
+    """Take the time for which a value is where a file also tells when its forecast began."""
+    if not {"time", "valid_time"} <= set(dataset.variables):
+        return dataset
+    dims = dataset["valid_time"].dims
+    if len(dims) > 1:
+        refuse(path, layout, "its valid_time has several dimensions")
+    bare = dataset.drop_vars("time")
+    if dims == ("time",):
+        return bare.assign_coords(time=dataset["valid_time"].variable).drop_vars("valid_time")
+    return bare
+
+
+def _refuse_months(dataset: xr.Dataset, variable: str, path: Path, layout: Layout) -> None:
+    """Refuse means of months, which would pass for the hour at which they are told."""
+    times = pd.DatetimeIndex(dataset["time"].values)
+    kind = str(dataset[variable].attrs.get("GRIB_stepType", ""))
+    begin = bool((times.is_month_start & (times == times.normalize())).all())
+    several = len(times) > 1 or MONTHS.search(path.name) is not None
+    if kind.startswith("avg") or (begin and several):
+        refuse(path, layout, "it holds means of months")
+
+
 def _bare_dims(dataset: xr.Dataset, names: dict[str, str]) -> dict[str, str]:
     """Dimensions without a coordinate of their name."""
     return {d: NAMES[d] for d in map(str, dataset.dims) if d in NAMES and d not in names}
@@ -106,6 +131,8 @@ def _with_time(dataset: xr.Dataset, path: Path, layout: Layout) -> xr.Dataset:
     """Give every file an axis of decoded times, of its own or of its name."""
     if "time" in dataset.variables and "units" in dataset["time"].attrs:
         decoded = xr.decode_cf(dataset[["time"]], mask_and_scale=False)["time"]
+        if decoded.dtype.kind != "M":
+            refuse(path, layout, "its times are not of the standard calendar")
         times = pd.DatetimeIndex(np.atleast_1d(decoded.values)).as_unit("ns")
     else:
         times = pd.DatetimeIndex([time_of_name(path, layout)])
@@ -122,9 +149,12 @@ def time_of_name(path: Path, layout: Layout) -> pd.Timestamp:
     Raises
     ------
     ReadError
-        There is none.
+        There is none, or there are two.
     """
-    found = TIME_IN_NAME.search(path.name)
+    every = list(TIME_IN_NAME.finditer(path.name))
+    if len({one[1] for one in every}) > 1:
+        refuse(path, layout, "it has two dates in its name, and nothing says which is the map's")
+    found = every[0] if every else None
     moment = None
     if found is not None:
         clock = (found[2] or "").ljust(6, "0")

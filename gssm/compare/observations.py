@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from gssm.errors import SamplesError
 from gssm.training.fitting import station_keys
@@ -32,17 +33,19 @@ def observations(stations: pd.DataFrame) -> pd.DataFrame:
     pandas.DataFrame
         ``network`` (where known), ``station`` (network/station), ``latitude``,
         ``longitude`` (degrees), ``time`` (UTC), ``observed`` (m3 m-3) and ``good``:
-        False where the measurement has a flag other than ISMN's ``G``.
+        False where the measurement has a flag other than ISMN's ``G``; ``again``: True where
+        an earlier row has the same good measurement.
 
     Raises
     ------
     SamplesError
-        The table lacks columns or values, or holds impossible ones.
+        The table lacks columns or values, or holds impossible ones, or two different ones of
+        one station and time.
     """
     if isinstance(stations, pd.DataFrame) and OBSERVED in stations:
         predicted = stations.drop(columns="soil_moisture", errors="ignore")
         table = check_stations(predicted.rename(columns={OBSERVED: "soil_moisture"}))
-        keys = table["station"].astype(str)  # of the network already
+        keys = _with_network(table)
     else:
         table = check_stations(stations)
         keys = station_keys(table)
@@ -64,7 +67,33 @@ def observations(stations: pd.DataFrame) -> pd.DataFrame:
             f"no measurement of the stations table has the flag {GOOD!r}; give good ones, or drop "
             "the column 'flag'."
         )
-    return found
+    return found.assign(again=_again(found))
+
+
+def _with_network(table: pd.DataFrame) -> pd.Series[Any]:
+    """Names of stations, with their networks where `gssm.cross_validate` has not put them yet."""
+    names = table["station"].astype(str)
+    if "network" not in table:
+        return names
+    pairs = zip(table["network"].astype(str), names, strict=True)
+    told = [n if n.startswith(f"{network}/") else f"{network}/{n}" for network, n in pairs]
+    return pd.Series(told, table.index, dtype=object)
+
+
+def _again(rows: pd.DataFrame) -> NDArray[np.bool_]:
+    """Whether an earlier row has the same measurement; two that differ are refused."""
+    good = rows[rows["good"]]
+    again = good.duplicated(["station", "time", OBSERVED])
+    once = good[~again]
+    twice = once[once.duplicated(["station", "time"])]
+    if len(twice):
+        station, time = twice[["station", "time"]].iloc[0]
+        values = once.loc[(once["station"] == station) & (once["time"] == time), OBSERVED]
+        raise SamplesError(
+            f"station {station} has {' and '.join(f'{v:g}' for v in values)} at "
+            f"{time:%Y-%m-%d %H:%M}; keep one value per station and time (one depth, one sensor)."
+        )
+    return np.asarray(again.reindex(rows.index, fill_value=False), np.bool_)
 
 
 def places(rows: pd.DataFrame) -> pd.DataFrame:
@@ -127,8 +156,8 @@ def nearest_in_time(
     Returns
     -------
     pandas.DataFrame
-        In the order of the rows: ``value`` (NaN where there is none) and ``offset_hours``
-        (entry minus row).
+        In the order of the rows: ``value`` (NaN where there is none), ``at``, the time of the
+        entry, and ``offset_hours`` (entry minus row).
     """
     once = series.groupby(["station", "time"])[value].mean().reset_index()
     right = _in_order(once).rename(columns={value: "value"})
@@ -139,7 +168,7 @@ def nearest_in_time(
     )
     found["offset_hours"] = (found["at"] - found["time"]).dt.total_seconds() / 3600
     ordered: pd.DataFrame = found.sort_values("row", ignore_index=True)
-    return ordered[["value", "offset_hours"]]
+    return ordered[["value", "at", "offset_hours"]]
 
 
 def _in_order(table: pd.DataFrame) -> pd.DataFrame:

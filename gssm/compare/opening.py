@@ -150,6 +150,10 @@ def _recognise(
             f"there is no product {product!r}; use one of {', '.join(map(repr, (*LAYOUTS, OWN)))}."
         )
     given: Sequence[str | Path] = [path] if isinstance(path, (str, Path)) else path
+    if not isinstance(given, (list, tuple)) or not all(isinstance(g, (str, Path)) for g in given):
+        raise RequestError(
+            f"{path!r} is no path of a product; give a file, a folder, or a list of files."
+        )
     places = [Path(one).expanduser() for one in given]
     for place in places:
         if not place.exists():

@@ -16,6 +16,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from gssm.compare.canonical import (
+    OBSERVATION_TIME,
     SOIL_MOISTURE,
     Grid,
     check_product,
@@ -30,6 +31,9 @@ Integers = NDArray[np.int64]
 
 # A pixel this much larger than the cell is not a part of it.
 LARGEST_SHARE = 1.01
+# Times the area of a pixel in the middle of them, above which it is torn apart by the edge of a
+# projection.
+TORN = 20
 # Most pixels of a fine grid, of which the corners are projected in memory.
 MOST_PIXELS = 60_000_000
 
@@ -83,7 +87,8 @@ def area_mean(
     xarray.Dataset
         Lazy where `fine` is, on the cells of `like` that `fine` touches: ``soil_moisture``
         (mean of the pixels with a value, weighted by area; NaN below `min_valid`) and
-        ``valid_fraction`` (share of the cell's area in pixels with a value).
+        ``valid_fraction`` (share of the cell's area in pixels with a value); and, where `fine`
+        tells it, ``observation_time``, the mean of those pixels (UTC).
 
     Raises
     ------
@@ -97,25 +102,20 @@ def area_mean(
     source, target = check_product(fine, name), check_product(like, "like")
     pixels, cells = grid_of(source, name), grid_of(target, "like")
     shared = overlaps(pixels, cells, name)
-    array = source[SOIL_MOISTURE].rename({pixels.y_name: "fine_y", pixels.x_name: "fine_x"})
+    fine_axes = {pixels.y_name: "fine_y", pixels.x_name: "fine_x"}
+    array = source[SOIL_MOISTURE].rename(fine_axes)
     if array.chunks is not None:
         array = array.chunk({"fine_y": -1, "fine_x": -1})
     size = (shared.rows.stop - shared.rows.start, shared.columns.stop - shared.columns.start)
-    mean, share = xr.apply_ufunc(
-        _mean,
-        array,
-        kwargs={"shared": shared, "size": size, "min_valid": min_valid},
-        input_core_dims=[["fine_y", "fine_x"]],
-        output_core_dims=[["y", "x"], ["y", "x"]],
-        dask="parallelized",
-        output_dtypes=[np.float32, np.float32],
-        dask_gufunc_kwargs={"output_sizes": {"y": size[0], "x": size[1]}},
-    )
+    mean, share = _over_cells(array, shared, size, min_valid)
     dataset = xr.Dataset(
         {SOIL_MOISTURE: mean, "valid_fraction": share},
         {"time": source["time"], "y": cells.y[shared.rows], "x": cells.x[shared.columns]},
     )
     dataset[SOIL_MOISTURE].attrs = soil_moisture_attrs()
+    if OBSERVATION_TIME in source:
+        moments = source[OBSERVATION_TIME].rename(fine_axes)
+        dataset[OBSERVATION_TIME] = _mean_moment(moments, array, shared, size)
     dataset["valid_fraction"].attrs = {
         "units": "1",
         "long_name": "share of the cell's area in pixels with a value",
@@ -126,6 +126,40 @@ def area_mean(
         dataset.drop_vars([n for n in dataset.coords if n not in ("time", "y", "x")]), cells.crs
     )
     return placed
+
+
+def _mean_moment(
+    moments: xr.DataArray, array: xr.DataArray, shared: Overlaps, size: tuple[int, int]
+) -> xr.DataArray:
+    """Mean moment of the pixels with a value in each cell, which need not be that of ``time``."""
+    late = (moments - array["time"]) / np.timedelta64(1, "s")
+    late = late.fillna(0.0).where(np.isfinite(array)).transpose(*array.dims)
+    if late.chunks is not None:
+        late = late.chunk({"fine_y": -1, "fine_x": -1})
+    # A cell of which hardly anything has a value has a moment, too.
+    seconds, _ = _over_cells(late, shared, size, min_valid=1e-12)
+    nanoseconds = (seconds.fillna(0.0).astype(np.float64).round() * 1e9).astype("timedelta64[ns]")
+    found: xr.DataArray = array["time"] + nanoseconds
+    return found.transpose("time", "y", "x").assign_attrs(
+        long_name="mean time of observation (UTC)"
+    )
+
+
+def _over_cells(
+    array: xr.DataArray, shared: Overlaps, size: tuple[int, int], min_valid: float
+) -> tuple[xr.DataArray, xr.DataArray]:
+    """Means over the cells, and shares of them with a value, ``(time, y, x)``."""
+    mean, share = xr.apply_ufunc(
+        _mean,
+        array,
+        kwargs={"shared": shared, "size": size, "min_valid": min_valid},
+        input_core_dims=[["fine_y", "fine_x"]],
+        output_core_dims=[["y", "x"], ["y", "x"]],
+        dask="parallelized",
+        output_dtypes=[np.float32, np.float32],
+        dask_gufunc_kwargs={"output_sizes": {"y": size[0], "x": size[1]}},
+    )
+    return mean, share
 
 
 def overlaps(pixels: Grid, cells: Grid, name: str = "fine") -> Overlaps:
@@ -149,10 +183,25 @@ def overlaps(pixels: Grid, cells: Grid, name: str = "fine") -> Overlaps:
         [np.stack([v[:-1, :-1], v[:-1, 1:], v[1:, 1:], v[1:, :-1]], axis=-1) for v in (x, y)],
         axis=-1,
     ).reshape(-1, 4, 2)
+    pixel = np.arange(len(quads))
+    if cells.is_geographic:
+        quads, pixel = _on_turns(quads, cell_x)
     whole = _areas(quads)
+    known = np.isfinite(whole)
+    if known.any():
+        # A pixel across the edge of a projection spans all of it, and belongs nowhere.
+        known &= whole <= TORN * np.median(whole[known])
+    if not known.all():
+        quads, whole, pixel = quads[known], whole[known], pixel[known]
+    if not len(quads):
+        raise EmptySearchError(
+            f"{name} has no pixel in the projection of the coarse product; give products of one "
+            "place."
+        )
     _refuse_coarser(whole, cell_y, cell_x, name)
     rows, columns = (_span(quads[..., axis], limits) for axis, limits in ((1, cell_y), (0, cell_x)))
     number, row, column, area = _shares(quads, whole, rows, columns, cell_y, cell_x)
+    number = pixel[number]
     if not number.size:
         raise EmptySearchError(
             f"{name} and the coarse product share no area; give products of one place."
@@ -190,11 +239,33 @@ def _corners(pixels: Grid, cells: Grid) -> tuple[Floats, Floats]:
         to_cells = Transformer.from_crs(pixels.crs, cells.crs, always_xy=True)
         x, y = (np.asarray(v, np.float64) for v in to_cells.transform(x, y))
     if cells.is_geographic:
-        middle = edges(cells.x).mean()
-        # By whole turns, of the whole grid: a pixel must not be torn apart.
-        x = x + 360 * np.round((middle - np.nanmean(x)) / 360)
         y = np.rad2deg(np.sin(np.deg2rad(np.clip(y, -90, 90))))
-    return x, y
+    # Beyond the edge of a projection there is no place.
+    known = np.isfinite(x) & np.isfinite(y)
+    return np.where(known, x, np.nan), np.where(known, y, np.nan)
+
+
+def _on_turns(quads: Floats, cell_x: Floats) -> tuple[Floats, Integers]:
+    """Pixels in one piece, by whole turns where the cells are, and the number of each.
+
+    One across the end of cells that go around the world is there twice, once at either end.
+    """
+    x = quads[..., 0]  # in place, as these are the largest arrays
+    x -= 360 * np.round((x - x[:, :1]) / 360)
+    west, east = cell_x.min(), cell_x.max()
+    x += 360 * np.round(((west + east) / 2 - x.mean(axis=1, keepdims=True)) / 360)
+    first, last = x.min(axis=1), x.max(axis=1)
+    parts, numbers = [quads], [np.arange(len(quads))]
+    for turn, beyond in (
+        (360, (first < west) & (first + 360 < east)),
+        (-360, (last > east) & (last - 360 > west)),
+    ):
+        if beyond.any():
+            parts.append(quads[beyond] + np.array([turn, 0]))
+            numbers.append(np.flatnonzero(beyond))
+    if len(parts) == 1:
+        return quads, numbers[0]
+    return np.concatenate(parts), np.concatenate(numbers)
 
 
 def _areas(quads: Floats) -> Floats:

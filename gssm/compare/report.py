@@ -12,6 +12,7 @@ import pandas as pd
 
 from gssm.compare.matching import pair
 from gssm.compare.observations import observations
+from gssm.compare.options import check_draws
 from gssm.compare.paper import IN_SITU, as_text, paper_table
 from gssm.compare.sources import METHODS, Places, Product, name_products, source_of
 from gssm.errors import RequestError
@@ -35,8 +36,9 @@ class Comparison:
         longitude, time, ``observed`` and a column per product (m3 m-3).
     table
         A row per product: ``N`` pairs, ``stations``, every metric of a model card, pooled and
-        as the median over stations, with ``<score>_low`` and ``<score>_high``, the 95 %
-        interval from resampling stations (`gssm.training.intervals.with_intervals`).
+        as the median over stations, all but ``spearman`` and ``kge`` with ``<score>_low`` and
+        ``<score>_high``, the 95 % interval from resampling stations
+        (`gssm.training.intervals.with_intervals`).
     differences
         A row per other product: scores of the first minus its scores, on the same rows and
         the same resamples (`gssm.training.intervals.differences`).
@@ -170,6 +172,7 @@ def compare(
         raise RequestError(f"there is no method {method!r} to choose a cell; use {known}.")
     if not isinstance(max_distance, (int, float, np.number)) or not 0 < max_distance < 1e6:
         raise RequestError(f"max_distance {max_distance!r} is no distance; give metres.")
+    check_draws(resamples, seed)
     named = name_products(products)
     rows = observations(stations)
     how = Places(method, float(max_distance), flagged)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import xarray as xr
 
 from gssm.errors import RequestError
 
 
-def check_porosity(
-    porosity: float | xr.DataArray | None, title: str, name: str
-) -> float | xr.DataArray:
+def check_porosity(porosity: Any, title: str, name: str) -> float | xr.DataArray:
     """Return a porosity, or refuse a product that needs one.
 
     Raises
@@ -23,8 +23,17 @@ def check_porosity(
             f"{name} ({title}) tells how full the pores are, in percent of saturation, not how "
             "much water there is; give porosity=0.45, say, or a map of it, to have m3 m-3."
         )
-    values = np.asarray(porosity if isinstance(porosity, (int, float)) else porosity.values)
-    finite = values[np.isfinite(values.astype(np.float64))]
+    if isinstance(porosity, np.number):
+        porosity = float(porosity)
+    if isinstance(porosity, bool) or not isinstance(porosity, (int, float, xr.DataArray)):
+        raise RequestError(
+            f"porosity is a {type(porosity).__name__}; give a number such as 0.45, or an "
+            "xarray.DataArray (y, x) on the product's grid."
+        )
+    values = np.asarray(porosity)
+    if values.dtype.kind not in "fiu":
+        raise RequestError(f"porosity holds no numbers ({values.dtype}); give such as 0.45.")
+    finite = values[np.isfinite(values)]
     if not finite.size or finite.min() <= 0 or finite.max() >= 1:
         shown = f"{finite.min():g} to {finite.max():g}" if finite.size else "nothing"
         raise RequestError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ import xarray as xr
 
 from gssm.compare.canonical import Grid
 from gssm.compare.cells import window
+from gssm.compare.decoding import J2000
 from gssm.compare.layouts import Layout
 from gssm.compare.netcdf_files import contents, open_stored, time_of_name
 from gssm.compare.parts import Part, Raw, refuse
@@ -25,7 +25,8 @@ PASSES = (
     ("Soil_Moisture_Retrieval_Data_AM", "", 6, "descending (morning)"),
     ("Soil_Moisture_Retrieval_Data_PM", "_pm", 18, "ascending (evening)"),
 )
-DAY = re.compile(r"_(\d{8})(T\d{6})?_")
+# Larger than the fill of seconds from J2000; SMAP was launched later.
+LEAST_SECONDS = 0.0
 
 
 def ease2_grid(shape: tuple[int, int], path: Path, layout: Layout) -> Grid:
@@ -42,7 +43,8 @@ def read_smap_l3(path: Path, layout: Layout, part: Part) -> Raw:
     """Read morning and evening of one day.
 
     ``time`` is the nominal local solar time, taken for UTC: what counts is when each cell was
-    observed.
+    observed. Where a file does not tell, it is that local solar time at the cell, on the UTC day
+    of which the file is.
     """
     found = []
     for group, suffix, hour, _ in PASSES:
@@ -60,7 +62,7 @@ def read_smap_l3(path: Path, layout: Layout, part: Part) -> Raw:
             {old: new for old, new in names.items() if old in stored}
         )
         moment = time_of_name(path, layout).normalize() + pd.Timedelta(hours=hour)
-        found.append(_on_grid(kept, path, layout, part, moment))
+        found.append(_with_moments(_on_grid(kept, path, layout, part, moment), layout))
     if not found:
         refuse(path, layout, f"it has no group {PASSES[0][0]}")
     whole = (
@@ -72,6 +74,23 @@ def read_smap_l3(path: Path, layout: Layout, part: Part) -> Raw:
     )
     units = str(whole[layout.variables[0]].attrs.get("units", "")) or layout.units
     return Raw(whole, layout.variables[0], units, EASE2)
+
+
+def _with_moments(dataset: xr.Dataset, layout: Layout) -> xr.Dataset:
+    """Give every cell a moment of observation (seconds from J2000), told or by its longitude."""
+    assert layout.observed is not None
+    moment = pd.Timestamp(dataset["time"].values[0])
+    day = moment.normalize()
+    # The grid is cylindrical: longitudes are in proportion to x.
+    hours = (moment - day) / pd.Timedelta("1h") - dataset["x"] / -LEFT * 180 / 15
+    nominal = (day - pd.Timestamp(J2000)).total_seconds() + (hours % 24) * 3600
+    stored = dataset[layout.variables[0]]
+    seconds = xr.zeros_like(stored, np.float64) + nominal
+    if layout.observed in dataset:
+        told = dataset[layout.observed]
+        seconds = told.where(told > LEAST_SECONDS, seconds)
+    seconds.attrs = {}
+    return dataset.assign({layout.observed: seconds.where(stored != layout.fill)})
 
 
 def read_smap_l4(path: Path, layout: Layout, part: Part) -> Raw:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from gssm.archive.opening import archive_exists
 from gssm.archive.points import point_series
+from gssm.compare.canonical import LEAST, MOST
 from gssm.compare.cells import METRES_PER_DEGREE, product_series
 from gssm.compare.observations import RESERVED, places
 from gssm.compare.opening import is_by_unit, open_product
@@ -92,6 +93,11 @@ def name_products(
         )
     if isinstance(products, str):
         products = [products]
+    if not isinstance(products, (Mapping, list, tuple)):
+        raise RequestError(
+            f"the products are a {type(products).__name__}; give a mapping such as "
+            "{'my map': product}, or names of columns."
+        )
     named: dict[str, Product] = (
         dict(products) if isinstance(products, Mapping) else {str(n): n for n in products}
     )
@@ -213,6 +219,12 @@ def _column(name: str, column: str, stations: pd.DataFrame) -> Floats:
         raise SamplesError(
             f"column {column!r} of the stations' table is {np.median(finite):g} in the middle, "
             "which looks like percent; divide it by 100 to give m3 m-3."
+        )
+    wrong = finite[(finite < LEAST) | (finite > MOST)]
+    if wrong.size:
+        raise SamplesError(
+            f"column {column!r} of the stations' table holds {wrong[0]:g}, which is no m3 m-3; "
+            "make NaN of what stands for no value."
         )
     return np.asarray(values)
 

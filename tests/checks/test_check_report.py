@@ -33,7 +33,7 @@ def a_map(response=0.004, noise=0.002, seed=0):
     api = antecedent_precipitation(RAIN).reindex(TIMES.normalize()).to_numpy()
     fields = np.repeat(np.repeat(rng.uniform(-0.05, 0.05, (4, 4)), 12, 0), 12, 1)
     values = 0.2 + fields + response * api[:, None, None] / 10
-    values = values + rng.normal(0, noise, (DATES, SIDE, SIDE))
+    values = np.clip(values + rng.normal(0, noise, (DATES, SIDE, SIDE)), 0, 1)
     return xr.Dataset(
         {"soil_moisture": (("time", "y", "x"), values.astype("float32"))},
         {
@@ -233,6 +233,95 @@ def test_labels_and_cubes_of_another_place_are_refused():
 
 
 def test_it_says_where_a_product_is_too_large(monkeypatch):
-    monkeypatch.setattr("gssm.checks.report.MOST_VALUES", 1000)
+    monkeypatch.setattr("gssm.checks.products.MOST_VALUES", 1000)
     with pytest.raises(CubeError, match="choose a smaller box"):
         gssm.check(a_map())
+
+
+# --- what would be told wrongly -----------------------------------------------------------------
+
+
+def test_orbits_are_compared_on_the_pixels_of_both():
+    """One orbit sees the wet half alone: where both look they agree."""
+    product = a_map(response=0, noise=0)
+    product["time"] = TIMES[0] + pd.to_timedelta(
+        np.arange(DATES) // 2 * 12 + np.arange(DATES) % 2, "D"
+    )
+    wet = xr.where(product["x"] < 300, 0.35, 0.15)
+    seen = (product["relative_orbit"] == 161) | (product["x"] < 300)
+    product["soil_moisture"] = (0 * product["soil_moisture"] + wet).where(seen)
+    report = gssm.check(product)
+    assert report.orbits.loc["59 - 161", "bias"] == pytest.approx(0, abs=1e-9)
+    assert found(report, "orbit to orbit").reached
+
+
+def test_orbits_that_see_no_pixel_together_are_not_compared():
+    product = a_map(response=0)
+    product["time"] = TIMES[0] + pd.to_timedelta(
+        np.arange(DATES) // 2 * 12 + np.arange(DATES) % 2, "D"
+    )
+    west = product["x"] < 240
+    report = gssm.check(product.where(west == (product["relative_orbit"] == 161)))
+    assert report.orbits.loc["59 - 161", "N"] == 0
+    assert found(report, "orbit to orbit").reached is None
+
+
+def test_rain_that_begins_with_the_map_gives_no_index_at_first():
+    report = gssm.check(a_map(), rain=RAIN[TIMES[0].normalize() :], resamples=20)
+    assert report.means["api"].isna().sum() == 5
+    assert report.rain["N"].tolist() == [28, 27]
+    said = found(report, "response to rain").says
+    assert "5 dates have no index, which rests on 30 days of rain" in said
+    assert report.months["api"].isna().tolist() == [True, *[False] * 11]
+
+
+def test_dates_without_radar_do_not_end_its_comparison():
+    product = a_map()
+    radar = 10 ** (product["soil_moisture"].astype(float) - 1)
+    radar[0] = np.nan
+    report = gssm.check(product, rain=RAIN, cube=xr.Dataset({"vv": radar}), resamples=20)
+    assert report.rain["vv"].notna().all()
+    assert report.rain["N"].tolist() == [30, 29]
+
+
+def test_rain_that_never_falls_tells_nothing():
+    report = gssm.check(a_map(), rain=RAIN * 0, resamples=20)
+    assert found(report, "response to rain").reached is None
+    assert found(report, "seasons").reached is None
+
+
+def test_dates_that_see_little_of_the_place_tell_nothing():
+    product = a_map().isel(time=slice(8))
+    column = (product["x"] / 10) % 8 == xr.DataArray(np.arange(8), dims="time")
+    report = gssm.check(product.where(column))
+    assert found(report, "seasons").reached is None
+    assert "0 of 8 dates have a mean" in str(report)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda p: p["soil_moisture"], "the product is a DataArray"),
+        (lambda p: p * 100, "which is no m3 m-3"),
+        (lambda p: p.assign(soil_moisture=p.soil_moisture.assign_attrs(units="%")), "is in '%'"),
+        (lambda p: p.convert_calendar("noleap", use_cftime=True), "standard calendar"),
+        (lambda p: p.assign_coords(relative_orbit=p.relative_orbit * np.nan), "whole number"),
+        (lambda p: p.assign_coords(relative_orbit=("time", ["A"] * DATES)), "whole number"),
+    ],
+)
+def test_maps_of_something_else_are_refused(change, says):
+    with pytest.raises(CubeError, match=says):
+        gssm.check(change(a_map()))
+
+
+@pytest.mark.parametrize(
+    ("labels", "says"),
+    [
+        (FIELDS.to_numpy(), "are no numbers"),
+        (FIELDS.astype(str), "are no numbers"),
+        (FIELDS.assign_coords(y=np.zeros(SIDE)), "a row or column twice"),
+    ],
+)
+def test_labels_are_numbers_on_one_grid(labels, says):
+    with pytest.raises(RequestError, match=says):
+        gssm.check(a_map(), fields=labels)

@@ -26,6 +26,12 @@ def measurements(stations: int = 6, each: int = 40, seed: int = 0) -> pd.DataFra
     )
 
 
+def one_at_a_time(samples: pd.DataFrame) -> pd.DataFrame:
+    """Made-up samples with no two measurements of a station at one time."""
+    minutes = pd.to_timedelta(np.arange(len(samples)), "min")
+    return samples.assign(time=samples["time"] + minutes)
+
+
 def field(values, times, *, y=None, x=None, crs="EPSG:4326", units="m3 m-3") -> xr.Dataset:
     """A product ``(time, y, x)`` in memory."""
     from odc.geo.xr import assign_crs

@@ -5,7 +5,7 @@ from compare.stations import field
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gssm.compare.canonical import Grid
+from gssm.compare.canonical import Grid, check_product
 from gssm.compare.cells import cells_at, distance_metres, edges, product_series, window
 from gssm.errors import CubeError, EmptySearchError, MissingVariableError
 from helpers import no_compute
@@ -256,3 +256,26 @@ def test_a_fraction_that_says_what_it_is_of_is_taken():
         product_series(product, places((3.05, 51.0)))
     product["soil_moisture"].attrs["standard_name"] = "volume_fraction_of_condensed_water_in_soil"
     assert len(product_series(product, places((3.05, 51.0)))[0]) == 1
+
+
+@pytest.mark.parametrize("wrong", [-9999, 1700, 31.0, -0.2])
+def test_one_value_that_is_no_soil_moisture_is_refused(wrong):
+    values = np.full((3, 2, 2), 0.2)
+    values[1, 0, 0] = wrong
+    product = field(values, pd.date_range("2020-06-01", periods=3))
+    places = pd.DataFrame({"longitude": [3.05], "latitude": [51.0]}, index=["st"])
+    with pytest.raises(
+        CubeError, match=r"soil_moisture of product 'fill' is .* mask its fill value"
+    ):
+        product_series(product, places, name="fill")
+    values[1, 0, 0] = -0.05  # retrievals have errors
+    product = field(values, pd.date_range("2020-06-01", periods=3))
+    assert len(product_series(product, places)[0]) == 3
+
+
+def test_a_time_that_is_there_twice_or_none_is_refused():
+    times = pd.DatetimeIndex(["2020-06-01", "2020-06-02", "2020-06-01"])
+    with pytest.raises(CubeError, match="product 'two' has 2020-06-01 00:00 twice; give one map"):
+        check_product(field(np.zeros((3, 2, 2)), times), "two")
+    with pytest.raises(CubeError, match="product 'none' has no time; give"):
+        check_product(field(np.zeros((2, 2, 2)), [pd.NaT, times[0]]), "none")

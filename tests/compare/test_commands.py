@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+import xarray as xr
 from compare import product_files as files
-from compare.stations import measurements
+from compare.stations import measurements, one_at_a_time
 from training.sample_tables import simulated_samples
 from typer.testing import CliRunner
 
@@ -20,7 +21,7 @@ def run(*words):
 @pytest.fixture
 def samples(tmp_path):
     file = tmp_path / "samples.parquet"
-    table = simulated_samples(6, 30)
+    table = one_at_a_time(simulated_samples(6, 30))
     table.assign(pred_reference=np.float32(0.2)).to_parquet(file)
     return file
 
@@ -59,7 +60,7 @@ def test_products_in_files_with_stations(in_situ, tmp_path):
     words = (in_situ, f"cci={folder}", "--source", "table", "--window", "daily")
     refused = run(*words)
     assert refused.exit_code == 2
-    assert "give porosity=0.45" in refused.stderr
+    assert "give --porosity 0.45, say, to have m3 m-3" in refused.stderr
     result = run(*words, "--porosity", 0.4)
     assert result.exit_code == 0, result.output
     assert "Validation of cci using 6 in situ" in result.output
@@ -95,3 +96,14 @@ def test_a_table_that_is_none_gets_a_sentence(tmp_path):
     result = run(broken, "x", "--source", "table")
     assert result.exit_code == 6
     assert "cannot be read as a table of measurements" in result.stderr
+
+
+def test_hints_are_words_that_one_can_type(in_situ, tmp_path):
+    file = tmp_path / "unknown.nc"
+    files.era5_land(file, np.full((1, 2, 2), 0.2), ["2020-06-01"])
+    with xr.open_dataset(file) as stored:
+        stored.load().rename(swvl1="water").to_netcdf(tmp_path / "other.nc")
+    refused = run(in_situ, f"it={tmp_path / 'other.nc'}", "--source", "table")
+    assert refused.exit_code == 2
+    assert "NAME=PRODUCT:PATH" in refused.stderr
+    assert "product=" not in refused.stderr

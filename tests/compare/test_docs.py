@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from compare import product_files as files
-from compare.stations import field, measurements
+from compare.stations import field, measurements, one_at_a_time
 from training.sample_tables import simulated_samples
 
 import gssm
@@ -26,7 +26,7 @@ def blocks():
 def place(tmp_path, monkeypatch):
     """What the examples read: made up, and laid out as published."""
     monkeypatch.chdir(tmp_path)
-    samples = simulated_samples(6, 30).assign(pred_reference=np.float32(0.2))
+    samples = one_at_a_time(simulated_samples(6, 30)).assign(pred_reference=np.float32(0.2))
     samples.to_parquet("stations_l2.parquet")
     days = pd.date_range("2020-06-01", periods=20)
     smap = tmp_path / "SPL3SMP"

@@ -4,7 +4,7 @@ import pytest
 from compare.stations import field
 
 from gssm.compare.grids import compare_products
-from gssm.errors import EmptySearchError, RequestError
+from gssm.errors import CubeError, EmptySearchError, RequestError
 
 TIMES = pd.date_range("2020-06-01T06:00", periods=30, freq="1D")
 
@@ -75,3 +75,11 @@ def test_what_is_no_grid_is_refused():
         compare_products({"map": "pred"}, coarse)
     with pytest.raises(RequestError, match="swap the two"):
         compare_products({"map": coarse}, fine)
+
+
+def test_a_fill_value_is_refused_before_it_passes_into_a_mean():
+    fine, coarse = fine_and_coarse()
+    fine["soil_moisture"][3, 0, 0] = -9999
+    for product in (fine, fine.chunk({"time": 10})):
+        with pytest.raises(CubeError, match=r"'map' is -9999 somewhere.*mask its fill value"):
+            compare_products({"map": product}, coarse)

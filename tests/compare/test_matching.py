@@ -240,3 +240,54 @@ def test_a_whole_comparison_of_maps():
     assert found.table.loc["map", "bias"] == pytest.approx(0.04, abs=1e-6)
     assert found.table.loc["map", "ubrmse"] == pytest.approx(0, abs=1e-6)
     assert found.dropped == {}
+
+
+# --- what is counted once ---------------------------------------------------------------------
+
+
+def test_an_hourly_product_counts_each_measurement_once():
+    table = observations(measurements(1, 4))  # 06:00 and 18:00 on two days
+    hours = pd.date_range("2020-06-01T05:10:00.25", periods=48, freq="h")
+    timed = pd.DataFrame({"station": "NETB/st0", "time": hours, "value": np.arange(48) / 100})
+    pairs, dropped = pair(table, [Source("era", by_time=timed)], "6h")
+    assert [f"{t:%dT%H:%M}" for t in pairs["time"]] == [
+        "01T06:10",
+        "01T18:10",
+        "02T06:10",
+        "02T18:10",
+    ]
+    shared = dropped.pop("rows of era that share a measurement with a row nearer to it")
+    assert shared + sum(dropped.values()) + 4 == 48
+    assert shared > 30
+
+
+def test_a_measurement_that_is_there_twice_counts_once():
+    table = measurements(2, 3)
+    twice = pd.concat([table, table], ignore_index=True)
+    values = Source("own", by_row=np.full(12, 0.2))
+    for window, of in (("12h", 6), ("daily", 4)):
+        pairs, dropped = pair(observations(twice), [values], window)
+        assert len(pairs) == of
+        assert dropped == {"rows that repeat a measurement": 6}
+    timed = series(("st0", "2020-06-01T06:00", 0.3))
+    assert len(pair(observations(twice), [Source("map", by_time=timed)], "1h")[0]) == 1
+
+
+def test_two_values_of_one_station_and_time_are_refused():
+    table = measurements(1, 3).assign(soil_moisture=[0.1, 0.2, 0.3])
+    other = table.assign(soil_moisture=[0.1, 0.25, 0.3])
+    with pytest.raises(
+        SamplesError, match=r"NETB/st0 has 0\.2 and 0\.25 at 2020-06-01 18:00; keep"
+    ):
+        observations(pd.concat([table, other], ignore_index=True))
+    # One that is flagged is none.
+    observations(pd.concat([table, other.assign(flag="D01")], ignore_index=True))
+
+
+def test_stations_of_one_name_in_two_networks_stay_two():
+    table = measurements(1, 3).rename(columns={"soil_moisture": "observed"})
+    both = pd.concat([table, table.assign(network="NETA", observed=0.4)], ignore_index=True)
+    found = observations(both)
+    assert set(found["station"]) == {"NETB/st0", "NETA/st0"}
+    again = observations(both.assign(station=found["station"]))
+    assert again["station"].tolist() == found["station"].tolist()

@@ -174,3 +174,77 @@ def test_shares_are_the_areas_of_rectangles():
         **{(2, 0): 2, (2, 2): 2},
         **{(3, 0): 1, (3, 1): 1, (3, 2): 1, (3, 3): 1},
     }
+
+
+# --- grids around the world -------------------------------------------------------------------
+
+AROUND = {"from 0": np.arange(0, 360, 1.0), "from -180": np.arange(-180, 180, 1.0) + 0.5}
+
+
+def globe(longitudes, value):
+    latitudes = np.arange(-60, 60, 1.0) + 0.5
+    values = np.broadcast_to(value(longitudes), (1, len(latitudes), len(longitudes)))
+    return field(values, DAY, y=latitudes, x=longitudes)
+
+
+@pytest.mark.parametrize("longitudes", AROUND.values(), ids=AROUND)
+def test_no_pixel_is_torn_apart_at_the_antimeridian(longitudes):
+    """Only pixels at 180 degrees are wet: they must not reach the cells of the other places."""
+    fine = globe(longitudes, lambda x: np.where(abs(abs(x) - 180) < 0.6, 0.9, 0.2))
+    like = metres(np.zeros((16, 40)), 850_000, top=6_800_000, left=-17_000_000)
+    found = area_mean(fine, like)["soil_moisture"].isel(x=slice(2, -2)).values
+    np.testing.assert_allclose(found[np.isfinite(found)], 0.2, rtol=1e-6)
+    assert np.isfinite(found).sum() > 400
+
+
+@pytest.mark.parametrize("west", [-180, 0])
+def test_the_whole_turn_is_averaged_wherever_it_begins(west):
+    fine = globe(np.arange(0, 360, 1.0), lambda x: x / 1000)
+    like = field(
+        np.zeros((1, 12, 36)), DAY, y=np.arange(-55, 60, 10.0), x=west + 5 + np.arange(0, 360, 10.0)
+    )
+    found = area_mean(fine, like)
+    np.testing.assert_allclose(found["valid_fraction"], 1, rtol=1e-5)
+    # Pixels of 180 and 190 count half.
+    by_hand = np.average(np.arange(180, 191) / 1000, weights=[0.5, *[1] * 9, 0.5])
+    at = found["soil_moisture"].isel(x=int(np.argmin(abs((found["x"].values - 185) % 360))))
+    np.testing.assert_allclose(at, by_hand, rtol=1e-5)
+
+
+@pytest.mark.parametrize("west", [-180, 0])
+@pytest.mark.parametrize(("middle", "crs"), [(0, "EPSG:4326"), (180, "EPSG:32660")])
+def test_a_product_across_the_end_of_the_cells_is_in_both_halves(west, middle, crs):
+    if crs == "EPSG:4326":
+        fine = field(
+            np.full((1, 8, 8), 0.25), DAY, y=51 + np.arange(8) / 4, x=np.arange(-3.5, 4) / 4
+        )
+    else:
+        fine = metres(np.full((30, 30), 0.25), 2000.0, top=7_260_000, left=610_000, crs=crs)
+    x = west + 0.25 + np.arange(0, 360, 0.5)
+    like = field(np.zeros((1, 80, 720)), DAY, y=30.25 + np.arange(80) / 2, x=x)
+    found = area_mean(fine, like)["soil_moisture"]
+    places = found["x"].values[np.isfinite(found[0]).any("y")]
+    away = (places - middle + 180) % 360 - 180
+    assert (away < 0).any()
+    assert (away > 0).any()
+    assert abs(away).max() < 1.5
+
+
+def test_a_product_where_the_projection_has_no_place_is_told():
+    far = metres(np.full((3, 3), 0.2), 1e9, top=8e9, left=8e9)
+    like = field(np.zeros((1, 4, 4)), DAY)
+    with pytest.raises(EmptySearchError, match="no pixel in the projection"):
+        area_mean(far, like)
+
+
+def test_moments_of_observation_go_along():
+    fine = metres(np.full((2, 2), 0.2), 10)
+    moments = DAY[0] + pd.to_timedelta([[1, 3], [1, 3]], "h").values.reshape(1, 2, 2)
+    fine["observation_time"] = (("time", "y", "x"), moments)
+    fine["soil_moisture"][0, 0, 0] = np.nan
+    like = metres(np.zeros((2, 2)), 20, top=20)
+    found = area_mean(fine, like)
+    hours = (found["observation_time"] - found["time"]).values / np.timedelta64(1, "h")
+    assert hours[0, 1, 0] == pytest.approx(7 / 3, abs=1e-3)
+    lazy = area_mean(fine.chunk({"y": 1}), like)
+    xr.testing.assert_identical(lazy["observation_time"].compute(), found["observation_time"])

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from compare import product_files as files
-from compare.stations import field, measurements
+from compare.stations import field, measurements, one_at_a_time
 from training.predicted_tables import predicted_table
 from training.sample_tables import simulated_samples
 
@@ -116,7 +116,7 @@ def test_the_published_table_of_stations(test_data):
 
 
 def test_a_model_scores_only_what_taught_it_nothing(monkeypatch):
-    samples = simulated_samples(6, 30)
+    samples = one_at_a_time(simulated_samples(6, 30))
     model = load_model("default")
     assert "USCRN" in model.provenance["training"]["networks"]
     # Station 5 is 100 m from station 0.
