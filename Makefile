@@ -37,9 +37,10 @@ lint: $(STAMP) ## Check style, types and the direction of imports
 # Dask owns the cores: BLAS and OpenMP get one thread, as in production.
 test test-slow: export OMP_NUM_THREADS = 1
 
-# One process more than cores: some of the tests wait for processes that they kill.
+# More processes than cores: many tests wait for servers, and for processes that they kill. Each
+# takes a run of neighbours, which share their fixtures.
 test: lint ## Lint, then run the tests
-	$(BIN)/pytest -n 3
+	$(BIN)/pytest -n 4 --dist worksteal
 
 test-slow: $(STAMP) ## Run the tests that take minutes
 	$(BIN)/pytest -m slow

@@ -80,6 +80,7 @@ def test_chunks_that_a_scene_covers_whole(benchmark, side, chunk, number, first)
     assert not found or found[0] == first
 
 
+@pytest.mark.slow
 def test_dates_and_squares_grow_by_little(benchmark):
     size = benchmark("archive_size")
     figures = dict(line[:2] for line in size.dates((2, 70), cells=2))

@@ -1,4 +1,4 @@
-"""Predictions on processes that are killed."""
+"""Predictions on processes that are killed, each of which imports all there is."""
 
 import os
 import re
@@ -78,6 +78,7 @@ def sockets_of(pid):
     return {m[1] for m in (re.fullmatch(r"socket:\[(\d+)\]", link) for link in links) if m}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="reads /proc, of Linux")
 def test_a_worker_that_is_killed_loses_its_chunk_and_the_job_goes_on(place, tmp_path):
     before = set(listening())
@@ -142,7 +143,7 @@ def processes(port):
             process.wait()
 
 
-@pytest.mark.slow  # four processes of Dask, each of which imports all there is
+@pytest.mark.slow
 def test_a_scheduler_that_is_killed_fails_the_job_and_the_next_finds_another(place, tmp_path):
     port = free_port()
     with registry(place, tmp_path, Workers(f"tcp://127.0.0.1:{port}")) as jobs:
