@@ -70,6 +70,10 @@ def check_product(product: Any) -> None:
             "time of the product is no time of the standard calendar; decode it with "
             "xarray.decode_cf, or convert_calendar('standard')."
         )
+    times = product.indexes["time"]
+    if times.has_duplicates:
+        twice = times[times.duplicated()][0]
+        raise CubeError(f"the product has {twice:%Y-%m-%d %H:%M} twice; give each date once.")
     orbits = product["relative_orbit"]
     if orbits.dtype.kind not in "iuf" or not bool((orbits == orbits.round()).all()):
         raise CubeError(

@@ -305,6 +305,7 @@ def test_dates_that_see_little_of_the_place_tell_nothing():
         (lambda p: p * 100, "which is no m3 m-3"),
         (lambda p: p.assign(soil_moisture=p.soil_moisture.assign_attrs(units="%")), "is in '%'"),
         (lambda p: p.convert_calendar("noleap", use_cftime=True), "standard calendar"),
+        (lambda p: p.isel(time=[0, 1, 1]), "twice; give each date once"),
         (lambda p: p.assign_coords(relative_orbit=p.relative_orbit * np.nan), "whole number"),
         (lambda p: p.assign_coords(relative_orbit=("time", ["A"] * DATES)), "whole number"),
     ],
