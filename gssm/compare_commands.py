@@ -17,12 +17,6 @@ if TYPE_CHECKING:
 
 OWN = "gssm"
 NO_MODEL = "none"
-# What sentences for Python say -> what one types.
-TYPED = {
-    "say so with product=, one of": "say so with NAME=PRODUCT:PATH, PRODUCT being one of",
-    "say which with product=, one of": "say which with NAME=PRODUCT:PATH, PRODUCT being one of",
-    "give porosity=0.45, say, or a map of it, to have": "give --porosity 0.45, say, to have",
-}
 
 
 @app.command()
@@ -127,10 +121,4 @@ def _product(word: str, table: pd.DataFrame, porosity: float | None) -> tuple[st
     shown = name if equals else path.stem
     if layout is None and (is_by_unit(path) or archive_exists(path)):
         return shown, path
-    try:
-        return shown, open_product(path, layout, porosity=porosity)
-    except errors.RequestError as error:
-        told = str(error)
-        for in_python, typed in TYPED.items():
-            told = told.replace(in_python, typed)
-        raise errors.RequestError(told) from error
+    return shown, open_product(path, layout, porosity=porosity)

@@ -20,8 +20,35 @@ class EndedError(BaseException):
     """
 
 
+class Ending:
+    """An event that the handler of a signal can set.
+
+    A handler comes in the midst of whatever its thread does, of a wait and of another handler
+    too, where `threading.Event` would wait for its own lock for ever.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition(threading.RLock())
+        self._is_set = False
+
+    def is_set(self) -> bool:
+        """Tell whether it has been set."""
+        return self._is_set
+
+    def set(self) -> None:
+        """Set it, and wake all who wait."""
+        with self._changed:
+            self._is_set = True
+            self._changed.notify_all()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until it is set, so long at most, and tell whether it is."""
+        with self._changed:
+            return self._changed.wait_for(self.is_set, seconds)
+
+
 # Only the shell sets it, and its process ends: in a notebook Ctrl-C ends a cell, no more.
-_ended = threading.Event()
+_ended = Ending()
 
 
 def end() -> None:

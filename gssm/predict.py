@@ -34,6 +34,8 @@ NEED_ANGLE = {"incidence_angle", "vv_soil", "vh_soil"}
 ROWS = 65_536
 # Rows that become a matrix together: all their columns fit into the cache.
 TILE = 1024
+# Bands that a warning names before it counts.
+NAMED = 3
 
 
 def predict(
@@ -154,10 +156,6 @@ def _warn_of_absent(cube: xr.Dataset, spec: schema.FeatureSpec) -> None:
                 GssmWarning,
                 stacklevel=3,
             )
-
-
-# Bands that a warning names before it counts.
-NAMED = 3
 
 
 def _not_there(cube: xr.Dataset, spec: schema.FeatureSpec) -> Iterator[str]:

@@ -132,7 +132,7 @@ def test_after_a_rest_one_thread_finds_out(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_where_the_process_ends_nobody_waits_or_asks(monkeypatch: pytest.MonkeyPatch) -> None:
     href = "https://a.example.com/a.tif"
-    monkeypatch.setattr(deadline, "_ended", threading.Event())
+    monkeypatch.setattr(deadline, "_ended", deadline.Ending())
     error = NetworkError("throttled", wait=60.0)
     with ThreadPoolExecutor(1) as pool:
         pausing = pool.submit(network.pause, error, 0)

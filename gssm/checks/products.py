@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from gssm.errors import CubeError
 from gssm.models.ensemble import TARGET
+from gssm.possible import REMEDY, impossible
 
-# What soil moisture can be, with what errors may add below 0; beyond lie fill and percent.
-UNITS, LEAST, MOST = "m3 m-3", -0.1, 1.0
+UNITS = "m3 m-3"
 # Values that are in memory at once, with what is made of them.
 MOST_VALUES = 250_000_000
 
@@ -25,12 +25,10 @@ def check_range(values: NDArray[np.float64]) -> None:
     CubeError
         See `check_product`.
     """
-    known = values[np.isfinite(values)]
-    wrong = known[(known < LEAST) | (known > MOST)]
+    wrong = impossible(values)
     if wrong.size:
         raise CubeError(
-            f"{TARGET} of the product is {wrong[0]:g} somewhere, which is no m3 m-3: mask its fill "
-            "value, apply its scale_factor, or divide percent by 100."
+            f"{TARGET} of the product is {wrong[0]:g} somewhere, which is no m3 m-3: {REMEDY}."
         )
 
 

@@ -21,9 +21,6 @@ RECOMMENDED = "recommended"
 # Moment (UTC) at which a cell was observed, where a product tells it.
 OBSERVATION_TIME = "observation_time"
 UNITS = "m3 m-3"
-# What soil moisture can be (m3 m-3), with what errors of a product may add below 0; beyond lie
-# fill values, stored integers and percent.
-LEAST, MOST = -0.1, 1.0
 
 # Spellings of cubic metres of water in a cubic metre of soil.
 VOLUMETRIC = (

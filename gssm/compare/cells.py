@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 
 from gssm.catalogs import Bbox
 from gssm.compare.canonical import (
-    LEAST,
-    MOST,
     OBSERVATION_TIME,
     RECOMMENDED,
     SOIL_MOISTURE,
@@ -22,6 +20,7 @@ from gssm.compare.canonical import (
     grid_of,
 )
 from gssm.errors import CubeError, EmptySearchError
+from gssm.possible import REMEDY, impossible
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -228,11 +227,11 @@ def _table(
             (known & ~advised).sum()
         )
         known &= advised
-    wrong = known & ((value < LEAST) | (value > MOST))
-    if wrong.any():
+    wrong = impossible(value[known])
+    if wrong.size:
         raise CubeError(
-            f"soil_moisture of product {name!r} is {value[wrong][0]:g} at a station, which is no "
-            "m3 m-3: mask its fill value, apply its scale_factor, or divide percent by 100."
+            f"soil_moisture of product {name!r} is {wrong[0]:g} at a station, which is no m3 m-3: "
+            f"{REMEDY}."
         )
     stamps = dataset["time"].to_numpy().astype("datetime64[ns]")
     time = np.broadcast_to(stamps[:, None], value.shape).copy()

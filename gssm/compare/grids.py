@@ -10,7 +10,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from gssm.compare.canonical import LEAST, MOST, SOIL_MOISTURE, check_product, grid_of
+from gssm.compare.canonical import SOIL_MOISTURE, check_product, grid_of
 from gssm.compare.cells import product_series
 from gssm.compare.matching import pair
 from gssm.compare.observations import OBSERVED
@@ -19,6 +19,7 @@ from gssm.compare.overlap import area_mean
 from gssm.compare.report import Comparison, scored
 from gssm.compare.sources import Source, name_products
 from gssm.errors import CubeError, RequestError
+from gssm.possible import REMEDY, impossible
 from gssm.training.intervals import RESAMPLES
 
 
@@ -121,11 +122,11 @@ def _in_range(product: xr.Dataset | xr.DataArray, name: str) -> xr.Dataset:
     dataset = check_product(product, name)
 
     def checked(values: NDArray[Any]) -> NDArray[Any]:
-        wrong = values[np.isfinite(values) & ((values < LEAST) | (values > MOST))]
+        wrong = impossible(values)
         if wrong.size:
             raise CubeError(
                 f"soil_moisture of product {name!r} is {wrong[0]:g} somewhere, which is no m3 m-3: "
-                "mask its fill value, apply its scale_factor, or divide percent by 100."
+                f"{REMEDY}."
             )
         return values
 

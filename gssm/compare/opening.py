@@ -193,8 +193,8 @@ def _by_files(files: list[Path], place: Path) -> tuple[Layout, list[Path]]:
     known = ", ".join(map(repr, LAYOUTS))
     if by_name:
         raise RequestError(
-            f"{place} has files of {' and '.join(sorted(by_name))}; say which with product=, one "
-            f"of {known}."
+            f"{place} has files of {' and '.join(sorted(by_name))}; say which with product= "
+            f"(NAME=PRODUCT:PATH in a shell), one of {known}."
         )
     held = contents(files[0])
     found = [row for row in LAYOUTS.values() if row.marks and set(row.marks) <= held]
@@ -202,7 +202,7 @@ def _by_files(files: list[Path], place: Path) -> tuple[Layout, list[Path]]:
         return found[0], files
     raise RequestError(
         f"neither name nor contents of {files[0].name} tell which product it is; say so with "
-        f"product=, one of {known}."
+        f"product= (NAME=PRODUCT:PATH in a shell), one of {known}."
     )
 
 

@@ -21,7 +21,8 @@ def check_porosity(porosity: Any, title: str, name: str) -> float | xr.DataArray
     if porosity is None:
         raise RequestError(
             f"{name} ({title}) tells how full the pores are, in percent of saturation, not how "
-            "much water there is; give porosity=0.45, say, or a map of it, to have m3 m-3."
+            "much water there is; give porosity=0.45 (--porosity 0.45 in a shell), say, or a map "
+            "of it, to have m3 m-3."
         )
     if isinstance(porosity, np.number):
         porosity = float(porosity)

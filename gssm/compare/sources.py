@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from gssm.archive.opening import archive_exists
 from gssm.archive.points import point_series
-from gssm.compare.canonical import LEAST, MOST
 from gssm.compare.cells import METRES_PER_DEGREE, product_series
 from gssm.compare.observations import RESERVED, places
 from gssm.compare.opening import is_by_unit, open_product
 from gssm.errors import EmptySearchError, GssmWarning, RequestError, SamplesError
 from gssm.models.ensemble import TARGET, Model
+from gssm.possible import impossible
 from gssm.training.blank_rows import leave_out_blank
 from gssm.training.crossval import predictions
 from gssm.training.fitting import check_radar, refuse_wrong_units
@@ -220,7 +220,7 @@ def _column(name: str, column: str, stations: pd.DataFrame) -> Floats:
             f"column {column!r} of the stations' table is {np.median(finite):g} in the middle, "
             "which looks like percent; divide it by 100 to give m3 m-3."
         )
-    wrong = finite[(finite < LEAST) | (finite > MOST)]
+    wrong = impossible(finite)
     if wrong.size:
         raise SamplesError(
             f"column {column!r} of the stations' table holds {wrong[0]:g}, which is no m3 m-3; "
